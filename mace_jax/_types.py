@@ -1,0 +1,72 @@
+"""House-wide types: the pytree decorator, array aliases and capability protocols; no logic."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import dataclass_transform
+
+__all__ = [
+    "DiscriminatorScores",
+    "FloatArray",
+    "ProgressBar",
+    "ReconstructionErrors",
+    "SamplesRecords",
+    "Seed",
+    "pytree",
+    "static_field",
+]
+
+FloatArray = NDArray[np.float64]
+Seed = int | jax.Array
+"""A non-negative integer or a JAX key (``jax.random.key(0)`` or ``jax.random.PRNGKey(0)``)."""
+
+_T = TypeVar("_T")
+
+
+def static_field(**kwargs: Any) -> Any:
+    """Dataclass field that is part of the tree structure: hashable, not traced."""
+    return dataclasses.field(metadata={"static": True}, **kwargs)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static_field))
+def pytree(cls: type[_T]) -> type[_T]:
+    """Make ``cls`` a frozen dataclass that JAX can map over.
+
+    Fields may hold tracers or placeholders while JAX unflattens, so constructors check nothing;
+    validation belongs to the verbs. Equality is identity because arrays do not compare to a bool.
+    """
+    cls.__no_type_check__ = True  # type: ignore[attr-defined]
+    made = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    return jax.tree_util.register_dataclass(made)
+
+
+@runtime_checkable
+class SamplesRecords(Protocol):
+    """A generative model that draws synthetic records."""
+
+    def sample(self, n: int, *, seed: Seed) -> Any: ...
+
+
+@runtime_checkable
+class DiscriminatorScores(Protocol):
+    """A model whose critic or discriminator scores records, higher = judged more real."""
+
+    def discriminator_score(self, records: Any) -> Any: ...
+
+
+@runtime_checkable
+class ReconstructionErrors(Protocol):
+    """A model that encodes and decodes records; lower error = better known."""
+
+    def reconstruction_error(self, records: Any, *, seed: Seed) -> Any: ...
+
+
+class ProgressBar(Protocol):
+    """What long work reports to: one step of a named task done."""
+
+    def advance(self, steps: int = 1) -> None: ...

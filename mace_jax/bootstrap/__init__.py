@@ -1,0 +1,21 @@
+"""Bootstrap intervals. The package is also the function: ``mace_jax.bootstrap(estimate, seed=0)``."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from mace_jax.bootstrap._api import BootstrapResult, bootstrap
+
+__all__ = ["BootstrapResult", "bootstrap"]
+
+
+class _CallableModule(ModuleType):
+    """Importing a submodule makes the package an attribute of its parent, so the package answers calls itself."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> BootstrapResult:
+        return bootstrap(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

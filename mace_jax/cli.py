@@ -1,0 +1,272 @@
+"""The command line: a thin door to ``audit``, ``demo`` and the certificates; heavy imports wait for a command.
+
+Exit codes: 0 done, 1 a gate failed, 2 bad input, 3 an unexpected error (with its traceback), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mace_jax.report import Report
+
+__all__ = ["app", "main"]
+
+DONE, GATE_FAILED, BAD_INPUT, UNEXPECTED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="mace-jax",
+    help="How much does a trained generative model reveal about the records it was trained on?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    app(prog_name="mace-jax")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import mace_jax
+
+        typer.echo(f"mace-jax {mace_jax.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+_PROVES = (
+    "What produced these counts is not differentially private at any smaller epsilon. Counts from one trained model "
+    "speak for that model; the training algorithm's epsilon needs records included by independent coin flips."
+)
+_PROVES_NOTHING = "These counts prove no leakage at this confidence. That is not a proof of privacy."
+_EXAMPLE = "\b\nExample:\n  "
+_Out = Annotated[Path, typer.Option(help="Folder for report.json and report.html; created if needed.")]
+_Seed = Annotated[int, typer.Option(help="Decides every random choice; the same seed gives the same report.")]
+_Delta = Annotated[float, typer.Option(help="The delta of (epsilon, delta)-differential privacy.")]
+_Confidence = Annotated[float, typer.Option(help="Confidence level of intervals and certificates.")]
+_Records = "npy, npz, csv, parquet or arrow; one row per record"
+
+
+@app.command(
+    epilog=_EXAMPLE
+    + "mace-jax audit --members train.csv --nonmembers holdout.csv --synthetic synthetic.csv --out report"
+)
+def audit(
+    members: Annotated[Path, typer.Option(help=f"Training records, or their query outputs ({_Records}).")],
+    nonmembers: Annotated[Path, typer.Option(help="Unseen records from the same source, in the same form.")],
+    synthetic: Annotated[Path | None, typer.Option(help="Records drawn from the trained model.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="More unseen records, for calibration only.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of a model saved by mace_jax.models.")] = None,
+    prior: Annotated[float, typer.Option(help="Probability that a record is a member, between 0 and 1.")] = 0.5,
+    delta: _Delta = 0.0,
+    confidence: _Confidence = 0.95,
+    seed: _Seed = 0,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples behind the intervals.")] = 10_000,
+    fail_above_epsilon: Annotated[
+        float | None, typer.Option(help="Exit with code 1 if the certified epsilon exceeds this value.")
+    ] = None,
+    out: _Out = Path("mace-jax-report"),
+) -> None:
+    """Audit one trained model: how well can anyone tell its training records from unseen ones?
+
+    With --synthetic or --model the files hold records. Without them they hold query outputs: one score column or
+    several, higher = more member-like.
+    """
+    with _exit_codes():
+        _check_settings(out, fail_above_epsilon)
+        import mace_jax
+        from mace_jax.data import common_columns, load_records
+
+        given = {"members": members, "nonmembers": nonmembers, "synthetic": synthetic, "reference": reference}
+        files = {name: file for name, file in given.items() if file is not None}
+        records = {name: load_records(file) for name, file in files.items()}
+        columns = common_columns(**records)
+        values: dict[str, Any] = {name: entry.values for name, entry in records.items()}
+        if model is not None:
+            from mace_jax.models import load
+
+            values["model"] = load(model)
+            files["model"] = model
+        with _progress() as progress:
+            report = mace_jax.audit(
+                **values,
+                prior=prior,
+                delta=delta,
+                confidence_level=confidence,
+                n_resamples=resamples,
+                seed=seed,
+                progress=progress,
+                column_names=columns,
+            )
+        _finish(_with_settings(report, files={name: str(file) for name, file in files.items()}), out)
+        _gate(report, fail_above_epsilon)
+
+
+@app.command(epilog=_EXAMPLE + "mace-jax demo --out demo-report")
+def demo(out: _Out = Path("mace-jax-report"), seed: _Seed = 0) -> None:
+    """Train a small model on handwritten digits, audit it, and write the report: the main job on real data."""
+    with _exit_codes():
+        _check_settings(out, None)
+        from mace_jax.demo import run_demo
+
+        with _progress() as progress:
+            report = run_demo(seed=seed, announce=lambda line: typer.echo(line, err=True), progress=progress)
+        _finish(report, out)
+
+
+@app.command(
+    epilog=_EXAMPLE + "mace-jax certify --true-positives 420 --members 1000 --false-positives 50 --nonmembers 1000"
+)
+def certify(
+    true_positives: Annotated[int, typer.Option(help="Members that the attack called members.")],
+    members: Annotated[int, typer.Option(help="Members the attack was tried on.")],
+    false_positives: Annotated[int, typer.Option(help="Nonmembers that the attack called members.")],
+    nonmembers: Annotated[int, typer.Option(help="Nonmembers the attack was tried on.")],
+    delta: _Delta = 0.0,
+    confidence: _Confidence = 0.95,
+) -> None:
+    """Turn the counts of one attack, fixed before these records were seen, into a lower bound on epsilon."""
+    with _exit_codes():
+        from mace_jax.certificates import epsilon_from_counts
+
+        epsilon = epsilon_from_counts(
+            true_positives, members, false_positives, nonmembers, delta=delta, confidence_level=confidence
+        )
+        typer.echo(f"epsilon >= {epsilon:.4f} (confidence {confidence:g}, delta {delta:g}, Clopper-Pearson)")
+        typer.echo(_PROVES_NOTHING if epsilon == 0 else _PROVES)
+
+
+def _check_settings(out: Path, fail_above_epsilon: float | None) -> None:
+    """What can be refused before the long work: the gate and the place of the report."""
+    if fail_above_epsilon is not None and not (math.isfinite(fail_above_epsilon) and fail_above_epsilon >= 0):
+        raise ValueError(f"fail-above-epsilon={fail_above_epsilon} must be a finite number of at least 0.")
+    place = _existing(out)
+    if not place.is_dir():
+        raise ValueError(f"out={str(out)!r} cannot be a folder because {place} is a file; choose another with --out.")
+    for name in ("report.json", "report.html"):
+        if (out / name).is_dir():
+            raise ValueError(f"out={str(out)!r} holds a folder called {name}; remove it or choose another --out.")
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"out={str(out)!r} is not writable ({error.strerror}); choose another folder with --out."
+        ) from error
+
+
+def _existing(out: Path) -> Path:
+    """The folder itself, or the nearest parent that exists."""
+    return next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
+
+
+def _with_settings(report: Report, **settings: Any) -> Report:
+    return dataclasses.replace(report, settings={**report.settings, **settings})
+
+
+def _finish(report: Report, out: Path) -> None:
+    """Write both files, whole or not at all, and say what was found and where it is."""
+    names = ("report.json", "report.html")
+    with tempfile.TemporaryDirectory(prefix=".mace-jax-", dir=_existing(out)) as staging:
+        report.to_json(Path(staging, names[0]))
+        report.to_html(Path(staging, names[1]))
+        out.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            os.replace(Path(staging, name), out / name)
+    typer.echo(report.summary())
+    for name in names:
+        typer.echo(f"Written: {out / name}")
+
+
+def _gate(report: Report, fail_above_epsilon: float | None) -> None:
+    if fail_above_epsilon is not None and report.certificate.epsilon > fail_above_epsilon:
+        typer.echo(
+            f"Gate failed: the certified epsilon {report.certificate.epsilon:.4f} "
+            f"exceeds fail-above-epsilon={fail_above_epsilon:g}.",
+            err=True,
+        )
+        raise typer.Exit(GATE_FAILED)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[bool | Callable[[str, float], None]]:
+    """A progress bar on standard error, or False where nobody watches."""
+    if not sys.stderr.isatty():
+        yield False
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("Starting", total=1.0)
+        yield lambda stage, fraction: bars.update(task, description=stage, completed=fraction)
+
+
+@contextlib.contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Exceptions as exit codes: one sentence for bad input, a traceback only for what nobody foresaw."""
+    with warnings.catch_warnings():
+        default = warnings.showwarning
+        warnings.showwarning = _short_warnings(default)
+        try:
+            yield
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            typer.echo("Interrupted; no report was written.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            if not _is_bad_input(error):
+                traceback.print_exc()
+                raise typer.Exit(UNEXPECTED) from error
+            typer.echo("Error: " + " ".join(str(error).split()), err=True)
+            raise typer.Exit(BAD_INPUT) from error
+
+
+def _is_bad_input(error: Exception) -> bool:
+    """Whether the message is for the user: of the file system, or a check of this package, raised here."""
+    if isinstance(error, OSError | ImportError):
+        return True
+    if not isinstance(error, ValueError | TypeError):
+        return False
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").partition(".")[0] == "mace_jax"
+
+
+def _short_warnings(default: Callable[..., None]) -> Callable[..., None]:
+    def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+        if category is UserWarning:
+            typer.echo(f"Warning: {message}", err=True)
+        else:
+            default(message, category, *args, **kwargs)
+
+    return show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What every estimator of P(member | query output) shares: folds, the objective it serves, and its outcome.
+
+Estimators are cross-fitted. All work that needs no labels (sorting, neighbor search) happens once, in ``plan``;
+``fit_fold`` is a pure JAX function of the labels, so permutation nulls repeat only the counting.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mace_jax._types import FloatArray, Seed, pytree
+
+__all__ = ["AbstractEstimator", "FoldOutcome", "Objective", "rates"]
+
+
+@pytree
+class Objective:
+    """A linear-fractional metric at a prior, in the form the fitting step needs.
+
+    L = (c0 + c1 TP + c2 G) / (d0 + d1 TP + d2 G), with TP = prior * TPR and G = P(guess member);
+    ``trivial`` is the best constant guess.
+    """
+
+    coefficients: Float[Array, " 6"]
+    prior: Float[Array, ""]
+    trivial: Float[Array, ""]
+
+    def value(self, true_positive_rate: Array, false_positive_rate: Array) -> Array:
+        """The metric at given error rates (any shape)."""
+        c0, c1, c2, d0, d1, d2 = self.coefficients
+        positives = self.prior * true_positive_rate
+        guesses = positives + (1.0 - self.prior) * false_positive_rate
+        return (c0 + c1 * positives + c2 * guesses) / (d0 + d1 * positives + d2 * guesses)
+
+    def decide(self, posterior: Float[Array, " n"], reached: Float[Array, ""]) -> Bool[Array, " n"]:
+        """The guesses that are optimal if ``reached`` is the optimum; ``posterior`` is at prior one half."""
+        _, c1, c2, _, d1, d2 = self.coefficients
+        at_prior = self.prior * posterior / (self.prior * posterior + (1.0 - self.prior) * (1.0 - posterior))
+        return (c1 - reached * d1) * at_prior + (c2 - reached * d2) > 0.0
+
+    def optimum(self, posterior: Float[Array, " n"], labels: Int[Array, " n"]) -> Float[Array, ""]:
+        """Largest metric any threshold on the posterior reaches on these records (Dinkelbach's iteration)."""
+
+        def improve(_, reached: Array) -> Array:
+            return jnp.maximum(reached, self.value(*rates(self.decide(posterior, reached), labels)))
+
+        return jax.lax.fori_loop(0, 8, improve, self.trivial)
+
+
+class FoldOutcome(NamedTuple):
+    """One fold: a rule fitted on the training part and applied to both parts.
+
+    ``posterior`` (at prior one half, or a score where the estimator has no posterior) and ``decisions`` are of the
+    fold's own records, which the rule never saw; ``own_posterior`` leaves each training record out of its own
+    neighborhood, ``own_decisions`` does not: they are what the rule does to the records it was fitted on.
+    """
+
+    posterior: Float[Array, " t"]
+    decisions: Bool[Array, " t"]
+    own_posterior: Float[Array, " s"]
+    own_decisions: Bool[Array, " s"]
+    chosen: Int[Array, ""]
+
+
+def rates(decisions: Bool[Array, " n"], labels: Int[Array, " n"]) -> tuple[Array, Array]:
+    """True and false positive rate; 0 for an absent class."""
+    members = jnp.sum(labels)
+    hits = jnp.sum(jnp.where(decisions, labels, 0))
+    alarms = jnp.sum(decisions) - hits
+    return hits / jnp.maximum(members, 1), alarms / jnp.maximum(labels.shape[0] - members, 1)
+
+
+class AbstractEstimator(abc.ABC):
+    """A strategy that estimates membership from query outputs; settings only, no data."""
+
+    @abc.abstractmethod
+    def plan(self, train: FloatArray, test: FloatArray, *, seed: Seed) -> Any:
+        """Label-free preparation for one fold: a pytree of arrays. ``train`` ``(s, q)``, ``test`` ``(t, q)``."""
+
+    @abc.abstractmethod
+    def fit_fold(self, plan: Any, labels: Int[Array, " s"], objective: Objective) -> FoldOutcome:
+        """Fit on the training labels (1 = member) and apply; pure, jit- and vmap-able over ``labels``."""
+
+    @abc.abstractmethod
+    def decide_fold(self, plan: Any, labels: Int[Array, " s"], objective: Objective) -> Bool[Array, " t"]:
+        """Only the decisions of ``fit_fold``: what a permutation null repeats."""
+
+    @abc.abstractmethod
+    def supports(self, n_outputs: int) -> bool:
+        """Whether query outputs of this width can be used."""
+
+    @abc.abstractmethod
+    def neighbors(self, plan: Any, chosen: int) -> int | None:
+        """Number of neighbors behind each posterior, if there is such a number."""
+
+

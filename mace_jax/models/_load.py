@@ -1,0 +1,39 @@
+"""One door to every kind of saved model."""
+
+from __future__ import annotations
+
+import os
+
+from mace_jax.models import _files
+from mace_jax.models.gan import FittedGAN
+from mace_jax.models.vae import FittedVAE
+
+__all__ = ["load"]
+
+_KINDS = {"GAN": FittedGAN, "VAE": FittedVAE}
+
+
+def load(directory: str | os.PathLike[str]) -> FittedGAN | FittedVAE:
+    """Read a fitted model of any kind.
+
+    Args:
+        directory: Where ``save`` wrote it.
+
+    Returns:
+        The fitted model.
+
+    Raises:
+        FileNotFoundError: nothing was saved there.
+        ValueError: the file is damaged or of an unknown kind.
+
+    Example:
+        >>> import tempfile
+        >>> from mace_jax.models import VAE
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = VAE(latent_dim=1).fit([[0.0], [1.0]], steps=1, seed=0).save(folder)
+        ...     assert load(folder).steps == 1
+    """
+    kind = _files.saved_kind(directory)
+    if kind not in _KINDS:
+        raise ValueError(f"{directory} holds a model of unknown kind {kind!r}; known kinds: {sorted(_KINDS)}.")
+    return _KINDS[kind].load(directory)

@@ -1,0 +1,55 @@
+"""Multilayer perceptrons of the reference models, in Flax Linen."""
+
+from __future__ import annotations
+
+from typing import final
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+__all__ = ["MLP", "Decoder", "Encoder"]
+
+_GLOROT = nn.initializers.glorot_uniform()
+
+
+@final
+class MLP(nn.Module):
+    """Dense layers with leaky rectifiers (slope 0.2) between them and none after the last one."""
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "n d"]) -> Float[Array, "n out"]:
+        hidden = inputs
+        for layer, width in enumerate(self.widths):
+            hidden = nn.Dense(width, kernel_init=_GLOROT)(hidden)
+            if layer < len(self.widths) - 1:
+                hidden = nn.leaky_relu(hidden, 0.2)
+        return hidden
+
+
+@final
+class Encoder(nn.Module):
+    """Mean and standard deviation of a Gaussian latent code given the record."""
+
+    hidden: tuple[int, ...]
+    latent_dim: int
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "n d"]) -> tuple[Float[Array, "n z"], Float[Array, "n z"]]:
+        mean, raw = jnp.split(MLP((*self.hidden, 2 * self.latent_dim))(inputs), 2, axis=-1)
+        return mean, jax.nn.softplus(raw) + 1e-6
+
+
+@final
+class Decoder(nn.Module):
+    """Record in the unit cube from a latent code."""
+
+    hidden: tuple[int, ...]
+    n_features: int
+
+    @nn.compact
+    def __call__(self, codes: Float[Array, "n z"]) -> Float[Array, "n d"]:
+        return jax.nn.sigmoid(MLP((*self.hidden, self.n_features))(codes))

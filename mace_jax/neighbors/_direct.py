@@ -1,0 +1,55 @@
+"""The last resort and small oracle: every pair by direct difference, SciPy's loop first, then the stored measure."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from mace_jax._types import FloatArray
+from mace_jax.neighbors._base import IntArray
+from mace_jax.neighbors._pairs import nearest_of_ragged, row_chunks, squared_distances
+
+__all__ = ["direct_counts", "direct_nearest"]
+
+_CHUNK_BYTES = 32 << 20
+
+
+def direct_nearest(
+    queries: FloatArray, reference: FloatArray, k: int, exclude_ids: IntArray | None
+) -> tuple[FloatArray, IntArray]:
+    """The ``k`` nearest rows by (squared distance, id); ``O(n m d)`` time, 64 MiB of distances at a time.
+
+    A sum of squares of differences has no cancellation, so two ways to add it up differ by a relative rounding only:
+    all rows within that of the k-th distance are measured again.
+    """
+    squared = np.empty((len(queries), k))
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    for part in row_chunks(len(queries), 24 * len(reference), _CHUNK_BYTES):
+        rough = cdist(queries[part], reference, "sqeuclidean")
+        if exclude_ids is not None:
+            own = np.flatnonzero(exclude_ids[part] >= 0)
+            rough[own, exclude_ids[part][own]] = np.inf
+        limit = np.partition(rough, k - 1, axis=1)[:, k - 1 : k] * (1 + _rounding(queries.shape[1]))
+        rows, ids = np.nonzero(rough <= limit)
+        distance = squared_distances(queries[part], reference, rows, ids)
+        squared[part], indices[part] = nearest_of_ragged(distance, rows, ids, len(rough), k)
+    return squared, indices
+
+
+def direct_counts(queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
+    """Closed-ball counts; pairs within rounding of the boundary are measured again."""
+    counts = np.empty(len(queries), dtype=np.int64)
+    slack = _rounding(queries.shape[1])
+    for part in row_chunks(len(queries), 24 * len(reference), _CHUNK_BYTES):
+        rough = np.sqrt(cdist(queries[part], reference, "sqeuclidean"))
+        limit = radius[part, None]
+        inside = rough <= limit * (1 - slack)
+        rows, ids = np.nonzero((rough <= limit * (1 + slack)) & ~inside)
+        near = np.sqrt(squared_distances(queries[part], reference, rows, ids)) <= radius[part][rows]
+        counts[part] = inside.sum(axis=1) + np.bincount(rows[near], minlength=len(rough))
+    return counts
+
+
+def _rounding(d: int) -> float:
+    """Relative room for two rounded sums of ``d`` squares."""
+    return (d + 8) * 2.0**-50

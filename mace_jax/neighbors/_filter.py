@@ -1,0 +1,89 @@
+"""Operands of the filtering products: centered, scaled and rounded, with what that rounding proves."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mace_jax._types import FloatArray
+from mace_jax.neighbors._base import IntArray
+from mace_jax.neighbors._pairs import row_chunks, squared_threshold
+from mace_jax_kernels._precision import relative_slack
+
+__all__ = ["Filter"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Filter:
+    """The map ``x -> (x - center) * scale`` rounded to ``dtype``, and the relative error of products of its images.
+
+    ``slack`` is 0 when images are integers so small that every product and sum is exact.
+    """
+
+    center: FloatArray
+    scale: float
+    slack: float
+    dtype: Any
+
+    @classmethod
+    def prepare(cls, queries: FloatArray, reference: FloatArray, dtype: Any) -> Filter:
+        """Center by the mean of both samples; scale by a power of two so that the longest row is near 2^20."""
+        center = (queries.mean(axis=0) + reference.mean(axis=0)) / 2
+        whole = np.rint(center)
+        largest, integers = 0.0, bool((np.abs(whole) < 2.0**50).all())
+        for array in (queries, reference):
+            for part in row_chunks(len(array), 16 * array.shape[1]):
+                rows = array[part]
+                integers = integers and bool((rows == np.rint(rows)).all())
+                largest = max(largest, float(np.max(((rows - (whole if integers else center)) ** 2).sum(axis=1))))
+        # |x|^2 + |y|^2, 2 x.y and their difference are whole numbers of at most 4 * largest.
+        if integers and 4 * largest <= _whole_limit(dtype):
+            return cls(whole, 1.0, 0.0, dtype)
+        exponent = 0 if largest == 0 else 20 - np.frexp(np.sqrt(largest))[1]
+        return cls(center, float(np.ldexp(1.0, int(exponent))), relative_slack(queries.shape[1], dtype), dtype)
+
+    def block(
+        self, array: FloatArray, chosen: IntArray | None, start: int, stop: int, rows: int
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rows ``start:stop`` (of the chosen ones) mapped, and their squared norms; padded with norms of infinity."""
+        moved = np.zeros((rows, array.shape[1]), self.dtype)
+        norms = np.full(rows, np.inf, self.dtype)
+        for part in row_chunks(stop - start, 24 * array.shape[1]):
+            here = slice(start + part.start, start + part.stop)
+            exact = (array[here] if chosen is None else array[chosen[here]]) - self.center
+            exact *= self.scale
+            moved[part] = exact
+            norms[part] = np.square(exact, out=exact).sum(axis=1)
+        return moved, norms
+
+    def proves(self, bounds: NDArray[Any], squared: FloatArray) -> NDArray[np.bool_]:
+        """Whether lists that left out only rows with at least these bounds hold all rows up to ``squared``."""
+        if self.slack == 0.0:
+            return np.ones(len(bounds), dtype=bool)
+        d = len(self.center)
+        # Entries that vanish in `dtype` cost an absolute error; the measured distances err by (d + 2) roundings.
+        lost = 8 * d * float(np.finfo(self.dtype).tiny)
+        lowest = (bounds.astype(np.float64) - lost) / self.scale / self.scale
+        return lowest * (1 - (d + 4) * 2.0**-52) > squared
+
+    def limits(self, radius: FloatArray) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Squared radii on the mapped scale between which a product does not decide."""
+        threshold = squared_threshold(radius)
+        if self.slack == 0.0:
+            exact = (np.minimum(np.floor(threshold), _whole_limit(self.dtype)) + 0.5).astype(self.dtype)
+            return exact, exact
+        d = len(self.center)
+        mapped = threshold * self.scale * self.scale
+        room = (d + 8) * 2.0**-52 + 4 * float(np.finfo(self.dtype).eps)
+        lost = 8 * d * float(np.finfo(self.dtype).tiny)
+        largest = float(np.finfo(self.dtype).max)
+        low = np.minimum(mapped * (1 - room) - lost, largest)
+        return low.astype(self.dtype), np.minimum(mapped * (1 + room) + lost, largest).astype(self.dtype)
+
+
+def _whole_limit(dtype: Any) -> float:
+    """Whole numbers up to here, and one half more, are exact in ``dtype`` with room to spare: 2^22 for float32."""
+    return 2.0 ** (np.finfo(dtype).nmant - 1)

@@ -1,0 +1,55 @@
+"""The verdict: one sentence, and the decision behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mace_jax.certificates import Certificate
+from mace_jax.report._report import ControlResult, QueryResult
+
+__all__ = ["holm", "is_leak", "verdict_sentence"]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for looking at several queries (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return adjusted.tolist()
+
+
+def is_leak(queries: Sequence[QueryResult], confidence_level: float) -> bool:
+    """Whether a permutation null is rejected after Holm's correction over queries."""
+    return min(holm([query.advantage.p_value for query in queries])) <= 1.0 - confidence_level
+
+
+def verdict_sentence(
+    queries: Sequence[QueryResult], certificate: Certificate, leak: bool, control: ControlResult | None
+) -> str:
+    """What a data-release officer should take away."""
+    strongest = max(queries, key=lambda query: (query.advantage.low, query.advantage.advantage))
+    found = strongest.advantage
+    interval = f"{found.confidence_level:.0%} interval {found.low:.2f} to {found.high:.2f}"
+    if not leak:
+        sentence = (
+            f"No leak was detected: the strongest of {len(queries)} "
+            f"{'query' if len(queries) == 1 else 'queries'} gains an advantage of {found.advantage:.2f} "
+            f"({interval}) over guessing who was a training record. This is no proof of privacy."
+        )
+    else:
+        sentence = (
+            f"The model leaks who was in its training data: by {strongest.name}, an adversary gains an advantage of "
+            f"{found.advantage:.2f} ({interval}; 0 is guessing, 1 is certainty)"
+        )
+        if certificate.epsilon > 0.0:
+            sentence += (
+                f", and its epsilon is at least {certificate.epsilon:.2f} with "
+                f"{certificate.confidence_level:.0%} confidence"
+            )
+        sentence += "."
+    if control is not None and not control.passed:
+        sentence += " The negative control failed, so read this with caution."
+    return sentence
