@@ -76,9 +76,9 @@ def _measure(case: Case, runs: int) -> dict[str, Any]:
 
     import jax
 
-    def listen(event: str, duration: float, **_: Any) -> None:
+    def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
         if event in _COMPILE_EVENTS:
-            spent[_COMPILE_EVENTS[event]] += duration
+            spent[_COMPILE_EVENTS[event]] += duration_secs
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     inputs = case.prepare()

@@ -256,11 +256,6 @@ def _run_queries(
         if queries != "auto":
             raise ValueError(f"queries={queries!r} is not known; pass 'auto' or a sequence of query objects.")
         chosen = default_queries(synthetic=synthetic, reference=reference, model=model)
-        if not chosen:
-            raise ValueError(
-                f"model={model!r} offers no query: it needs discriminator_score, reconstruction_error or sample; "
-                "pass synthetic= records or queries=."
-            )
     else:
         chosen = tuple(queries)
         if not chosen:

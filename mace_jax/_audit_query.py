@@ -23,6 +23,7 @@ __all__ = ["EvaluatedQuery", "Settings", "audit_query", "estimate_query", "fit_q
 _TARGETS = (0.01, 0.001)
 _ROC_POINTS = 512
 _BINS = 40
+_POSTERIOR_BINS = 20  # a posterior of k neighbors moves in steps of about 1/k: finer bins would show those
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ def audit_query(
         n_outputs=query.sample.n_outputs,
         advantages=estimate_query(fits, settings, on_progress),
         roc=_roc(members, nonmembers, label, settings.confidence_level),
-        histogram=_histogram(members, nonmembers, label),
+        histogram=_histogram(members, nonmembers, label, _BINS if scalar else _POSTERIOR_BINS),
         certificate=certify_crossfits(
             {query.name: list(fits.values())},
             delta=settings.delta,
@@ -175,12 +176,12 @@ def _roc(members: FloatArray, nonmembers: FloatArray, label: str, confidence_lev
     return RocResult(label, curve.auc, low, high, tuple(fpr[keep].tolist()), tuple(tpr[keep].tolist()), tuple(points))
 
 
-def _histogram(members: FloatArray, nonmembers: FloatArray, label: str) -> Histogram:
+def _histogram(members: FloatArray, nonmembers: FloatArray, label: str, bins: int) -> Histogram:
     pooled = np.concatenate([members, nonmembers])
     low, high = np.quantile(pooled, [0.001, 0.999])
     if not high > low:
         low, high = pooled.min(), pooled.max()
-    edges = np.linspace(low, high, _BINS + 1) if high > low else np.asarray([low - 0.5, high + 0.5])
+    edges = np.linspace(low, high, bins + 1) if high > low else np.asarray([low - 0.5, high + 0.5])
     # outliers are counted in the outermost bins
     inside = [np.clip(scores, edges[0], edges[-1]) for scores in (members, nonmembers)]
     counts = [np.histogram(scores, edges)[0].tolist() for scores in inside]

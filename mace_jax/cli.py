@@ -96,7 +96,7 @@ def audit(
     With --synthetic or --model the files hold records. Without them they hold query outputs: one score column or
     several, higher = more member-like.
     """
-    with _exit_codes():
+    with _exit_codes() as warned:
         _check_settings(out, fail_above_epsilon)
         import mace_jax
         from mace_jax.data import common_columns, load_records
@@ -122,7 +122,8 @@ def audit(
                 progress=progress,
                 column_names=columns,
             )
-        _finish(_with_settings(report, files={name: str(file) for name, file in files.items()}), out)
+        settings = {**report.settings, "files": {name: str(file) for name, file in files.items()}}
+        _finish(dataclasses.replace(report, settings=settings, warnings=(*warned, *report.warnings)), out)
         _gate(report, fail_above_epsilon)
 
 
@@ -184,10 +185,6 @@ def _existing(out: Path) -> Path:
     return next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
 
 
-def _with_settings(report: Report, **settings: Any) -> Report:
-    return dataclasses.replace(report, settings={**report.settings, **settings})
-
-
 def _finish(report: Report, out: Path) -> None:
     """Write both files, whole or not at all, and say what was found and where it is."""
     names = ("report.json", "report.html")
@@ -228,13 +225,16 @@ def _progress() -> Iterator[bool | Callable[[str, float], None]]:
 
 
 @contextlib.contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Exceptions as exit codes: one sentence for bad input, a traceback only for what nobody foresaw."""
+def _exit_codes() -> Iterator[list[str]]:
+    """Exceptions as exit codes: one sentence for bad input, a traceback only for what nobody foresaw.
+
+    Yields the list of warnings about the input, which are also shown as one line each.
+    """
     with warnings.catch_warnings():
-        default = warnings.showwarning
-        warnings.showwarning = _short_warnings(default)
+        shown: list[str] = []
+        warnings.showwarning = _short_warnings(warnings.showwarning, shown)
         try:
-            yield
+            yield shown
         except (typer.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:
@@ -258,9 +258,10 @@ def _is_bad_input(error: Exception) -> bool:
     return frame.f_globals.get("__name__", "").partition(".")[0] == "mace_jax"
 
 
-def _short_warnings(default: Callable[..., None]) -> Callable[..., None]:
+def _short_warnings(default: Callable[..., None], shown: list[str]) -> Callable[..., None]:
     def show(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:
         if category is UserWarning:
+            shown.append(str(message))
             typer.echo(f"Warning: {message}", err=True)
         else:
             default(message, category, *args, **kwargs)

@@ -45,9 +45,10 @@ def run_demo(
         The report; its settings tell the data set, the split and the model.
 
     Example:
-        >>> report = run_demo(steps=2, n_synthetic=50, n_resamples=100)  # doctest: +SKIP
+        >>> from mace_jax.demo import run_demo
+        >>> report = run_demo(seed=1)  # doctest: +SKIP
     """
-    from mace_jax._audit import audit
+    import mace_jax
     from mace_jax._random import as_seed
     from mace_jax.data import split_records
     from mace_jax.datasets import load
@@ -65,7 +66,7 @@ def run_demo(
     say(f"[2/3] Drawing {n_synthetic} synthetic digits ...")
     synthetic = model.sample(n_synthetic, seed=seed)
     say(f"[3/3] Auditing {sizes[0]} members against {sizes[1]} nonmembers ...")
-    report = audit(
+    report = mace_jax.audit(
         members,
         nonmembers,
         synthetic=synthetic,

@@ -97,7 +97,8 @@ def bootstrap(
     The lower limit comes from the cross-fitted rules on records they never saw, which cannot exceed the optimum in
     expectation; the upper limit from the same rules on the records they were fitted on, which does not fall below it in
     expectation for the class of rules they were chosen from. The lower limit is 0 unless the permutation null is
-    rejected at the same one-sided level, because cross-fitted error counts are dependent when nothing is leaked.
+    rejected at the same one-sided level, because cross-fitted error counts are dependent when nothing is leaked; the
+    upper limit is not below what that null reaches, because smaller advantages cannot be told from chance.
     Resampled counts are binomial (or Poisson), which is Efron's bootstrap itself, without touching the records:
     time and memory O(n_resamples).
 
@@ -139,7 +140,11 @@ def bootstrap(
     held_out = _replicates(estimate, estimate.held_out, n_resamples, weights, generator(seed, "held out"))
     low = _limit(tail, estimate, estimate.held_out, estimate.lower_rule, held_out, method)
     own = _replicates(estimate, estimate.own, n_resamples, weights, generator(seed, "own"))
-    high = _limit(1.0 - tail, estimate, estimate.own, estimate.in_sample, own, method)
+    high = max(
+        _limit(1.0 - tail, estimate, estimate.own, estimate.in_sample, own, method),
+        _limit(1.0 - tail, estimate, estimate.held_out, estimate.lower_rule, held_out, method),
+        float(np.quantile(estimate.null, 1.0 - tail)) if len(estimate.null) else 0.0,
+    )
     if estimate.held_out.rarest < _RARE:
         status |= Status.RARE_COUNTS
         low = min(low, _exact(estimate, estimate.held_out, tail, lower=True))

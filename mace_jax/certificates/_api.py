@@ -66,9 +66,7 @@ def certify(
     else:
         estimators = [estimator]
     fitted = [cross_fit(sample, choice, objective, seed=seed) for choice in estimators]
-    return certify_crossfits(
-        {"query": fitted}, delta=delta, confidence_level=confidence_level, seed=as_seed(seed)
-    )
+    return certify_crossfits({"query": fitted}, delta=delta, confidence_level=confidence_level, seed=as_seed(seed))
 
 
 def certify_crossfits(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mace_jax._types import FloatArray
-from mace_jax.data._table import read_arrow, read_csv, read_parquet
+from mace_jax.data._table import read_arrow, read_csv, read_parquet, reading
 
 __all__ = ["Records", "common_columns", "load_records"]
 
@@ -132,21 +131,19 @@ def _reader(file: Path) -> Callable[[Path], Columns]:
 
 def _read_numpy(file: Path) -> Columns:
     """Arrays of an npy or npz file, told apart by content."""
-    try:
-        with file.open("rb") as opened:
+    with reading(file), file.open("rb") as opened:
+        try:
             loaded = np.load(opened, allow_pickle=False)
             arrays = loaded if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except PermissionError:
-        raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-        if "pickle" in str(error).lower():
-            raise ValueError(
-                f"{file} holds pickled (object) data, which is never loaded because it can run code; "
-                "save plain numbers with numpy.save(..., allow_pickle=False)."
-            ) from error
+        except ValueError as error:
+            if "pickle" not in str(error).lower():
+                raise
+            arrays = None
+    if arrays is None:
         raise ValueError(
-            f"{file} cannot be read as {file.suffix.lower()[1:]}: {error}. Write the file again."
-        ) from error
+            f"{file} holds pickled (object) data, which is never loaded because it can run code; "
+            "save plain numbers with numpy.save(..., allow_pickle=False)."
+        )
     if isinstance(arrays, np.ndarray):
         return _array_columns(file, None, arrays)
     if not arrays:

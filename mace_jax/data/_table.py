@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,23 @@ import numpy as np
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["read_arrow", "read_csv", "read_parquet"]
+__all__ = ["read_arrow", "read_csv", "read_parquet", "reading"]
 
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "-nan", "#n/a"})
+
+
+@contextlib.contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Whatever a parser makes of a broken file becomes one error that names the file."""
+    try:
+        yield
+    except PermissionError:
+        raise
+    except Exception as error:  # parsers of damaged files raise errors of every type
+        reason = str(error).removeprefix("CSV parse error: ").rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"{file} cannot be read as {file.suffix.lower()[1:]}: {reason}. Check the file or write it again."
+        ) from error
 
 
 def read_csv(file: Path) -> list[tuple[str | None, np.ndarray]]:
@@ -39,31 +55,23 @@ def read_csv(file: Path) -> list[tuple[str | None, np.ndarray]]:
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
         )
 
-    try:
-        table = read(True)
-    except pyarrow.ArrowInvalid:
+    with reading(file):
         try:
-            table = read(False)  # single-threaded reading knows the line number
-        except pyarrow.ArrowInvalid as error:
-            reason = str(error).removeprefix("CSV parse error: ").rstrip(".")
-            raise ValueError(
-                f"{file} cannot be read as csv (lines count from 1): {reason}. "
-                "Give every line the same number of fields."
-            ) from error
-    return _columns(file, table, named=header)
+            table = read(True)
+        except pyarrow.ArrowInvalid:
+            table = read(False)  # reading with one thread knows the line number of a ragged row
+        names = table.column_names
+    return _columns(file, table, names if header else [None] * len(names))
 
 
 def read_parquet(file: Path) -> list[tuple[str | None, np.ndarray]]:
     """Columns of one parquet file; a stored pandas index is left out."""
-    import pyarrow
     import pyarrow.parquet
 
-    try:
-        with pyarrow.parquet.ParquetFile(str(file)) as opened:
-            table = opened.read()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from error
-    return _columns(file, table, named=True)
+    with reading(file), pyarrow.parquet.ParquetFile(str(file)) as opened:
+        table = opened.read()
+        names = table.column_names
+    return _columns(file, table, names)
 
 
 def read_arrow(file: Path) -> list[tuple[str | None, np.ndarray]]:
@@ -72,21 +80,15 @@ def read_arrow(file: Path) -> list[tuple[str | None, np.ndarray]]:
     import pyarrow.feather
     import pyarrow.ipc
 
-    try:
-        table = pyarrow.feather.read_table(str(file))
-    except pyarrow.ArrowInvalid:
+    with reading(file):
         try:
+            table = pyarrow.feather.read_table(str(file))
+        except pyarrow.ArrowInvalid:
             with pyarrow.OSFile(str(file)) as source:
                 table = pyarrow.ipc.open_stream(source).read_all()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise _unreadable(file, error) from error
-    return _columns(file, table, named=True)
-
-
-def _unreadable(file: Path, error: Exception) -> Exception:
-    if isinstance(error, PermissionError):
-        return error
-    return ValueError(f"{file} cannot be read as {file.suffix.lower()[1:]}: {error}. Write the file again.")
+        table.validate(full=True)
+        names = table.column_names
+    return _columns(file, table, names)
 
 
 def _first_line(file: Path) -> tuple[str, list[str]]:
@@ -109,15 +111,13 @@ def _is_number(field: str) -> bool:
     return "_" not in field
 
 
-def _columns(file: Path, table: pyarrow.Table, *, named: bool) -> list[tuple[str | None, np.ndarray]]:
+def _columns(file: Path, table: pyarrow.Table, names: Sequence[str | None]) -> list[tuple[str | None, np.ndarray]]:
     """Every column as float64, or an error that names the column and the first bad row."""
-    columns: list[tuple[str | None, np.ndarray]] = []
-    for place, name in enumerate(table.column_names):
-        if name.startswith("__index_level_"):  # where pandas keeps its row index
-            continue
-        label = repr(name) if named and name else f"{place}"
-        columns.append((name if named else None, _numbers(file, label, table.column(place))))
-    return columns
+    return [
+        (name, _numbers(file, repr(name) if name else str(place), table.column(place)))
+        for place, name in enumerate(names)
+        if not (name or "").startswith("__index_level_")  # where pandas keeps its row index
+    ]
 
 
 def _numbers(file: Path, label: str, column: pyarrow.ChunkedArray) -> np.ndarray:

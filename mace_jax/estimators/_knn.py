@@ -23,7 +23,7 @@ __all__ = ["KNN"]
 
 _LINE_PROBE = 4096  # training records on which k is chosen, per fold
 _SPACE_PROBE = 1024
-_LARGEST_LIST = 255  # neighbors kept per record for vector outputs
+_LARGEST_K = 224  # for vector outputs, where neighbor lists are kept
 
 
 @final
@@ -34,7 +34,7 @@ class KNN(AbstractEstimator):
     With k1 members and k0 non-members among the k nearest training outputs, and n1, n0 in the training part, the
     posterior at prior one half is (k1/n1) / (k1/n1 + k0/n0). Records tied with the k-th neighbor count by their
     expected share, so neither row order nor label order matters. Scalar outputs are handled by one sort for every k;
-    vector outputs by neighbor lists of at most 255.
+    vector outputs by neighbor lists, with k at most 224 unless given.
 
     Args:
         k: Number of neighbors; None chooses in each fold, by leave-one-out log-loss on the training part, among
@@ -72,7 +72,7 @@ class KNN(AbstractEstimator):
                 f"k={self.k} neighbors were asked for but a training part has only {n} records; use k <= {n - 1}."
             )
         if self.k is None:
-            k = candidate_neighbors(n, width, largest=None if width == 1 else _LARGEST_LIST)
+            k = candidate_neighbors(n, width, largest=None if width == 1 else _LARGEST_K)
         else:
             k = np.asarray([self.k], dtype=np.int32)
         n_probe = _LINE_PROBE if width == 1 else _SPACE_PROBE
@@ -95,7 +95,9 @@ class KNN(AbstractEstimator):
         )
 
     @functools.partial(jax.jit, static_argnums=0)
-    def decide_fold(self, plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective) -> Bool[Array, " t"]:
+    def decide_fold(
+        self, plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective
+    ) -> Bool[Array, " t"]:
         """The decisions of ``fit_fold`` alone."""
         _, reached, posterior = _fit(plan, labels, objective)
         return objective.decide(posterior, reached)

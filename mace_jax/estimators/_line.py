@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from mace_jax_kernels.sorted_window import sorted_window
 
 from mace_jax._types import FloatArray, pytree
+from mace_jax.estimators._base import running_total
+from mace_jax_kernels.sorted_window import sorted_window
 
 __all__ = ["LineCounts", "LinePlan", "plan_line"]
 
@@ -55,7 +56,7 @@ class LineCounts:
 
     def members(self, labels: Int[Array, " s"]) -> Float[Array, "K m"]:
         """Expected members among the k nearest other records; ``labels`` in sorted training order."""
-        below = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(labels, dtype=jnp.int32)])
+        below = jnp.concatenate([jnp.zeros(1, jnp.int32), running_total(labels)])
 
         def up_to(index: Array) -> Array:
             return below.at[index].get(mode="promise_in_bounds")

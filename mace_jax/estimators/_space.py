@@ -12,6 +12,8 @@ from mace_jax.neighbors import knn
 
 __all__ = ["SpaceCounts", "SpacePlan", "plan_space"]
 
+_FOR_TIES = 32  # further list entries, so that distinct rows tied with the k-th neighbor are seen
+
 
 @pytree
 class SpaceCounts:
@@ -83,7 +85,11 @@ class SpacePlan:
 
 
 def plan_space(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.ndarray, *, scale: bool) -> SpacePlan:
-    """Plan one fold. Memory: about ``4 (max(k) + 1) (s + t)`` bytes for the lists, as much again while counting."""
+    """Plan one fold. Memory: about ``4 (max(k) + 32) (s + t)`` bytes for the lists, as much again while counting.
+
+    Equal rows are one list entry with a multiplicity. Of more than 32 distinct rows tied with the k-th neighbor (points
+    of a lattice) those first in lexicographic order are counted, whatever their labels.
+    """
     if scale:
         spread = train.std(axis=0)
         center, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
@@ -93,9 +99,7 @@ def plan_space(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.nda
     inner = _counts(atoms, multiplicity, atoms, atom, np.arange(len(train), dtype=np.int32), k)
     queries, row = np.unique(test, axis=0, return_inverse=True)
     outer = _counts(atoms, multiplicity, queries, row.reshape(-1).astype(np.int32), np.full(len(test), -1, np.int32), k)
-    return SpacePlan(
-        jnp.asarray(atom), jnp.zeros(len(atoms), jnp.int32), inner.where(probe), inner, outer
-    )
+    return SpacePlan(jnp.asarray(atom), jnp.zeros(len(atoms), jnp.int32), inner.where(probe), inner, outer)
 
 
 def _counts(
@@ -107,7 +111,7 @@ def _counts(
     k: np.ndarray,
 ) -> SpaceCounts:
     itself = bool(own.size and own[0] >= 0)
-    length = min(len(atoms), int(k.max()) + 1)
+    length = min(len(atoms), int(k.max()) + _FOR_TIES)
     found = knn(queries, atoms, length)
     lists, squared = np.array(found.indices, dtype=np.int32), np.array(found.squared_distances)
     weight = multiplicity[lists]

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from mace_jax._types import FloatArray, Seed, pytree
-from mace_jax.estimators._base import AbstractEstimator, FoldOutcome, Objective
+from mace_jax.estimators._base import AbstractEstimator, FoldOutcome, Objective, running_total
 
 __all__ = ["Threshold", "ThresholdPlan"]
 
@@ -91,11 +91,13 @@ def _beyond(above: Array, place: Array, upward: Array) -> Array:
 def _fit(plan: ThresholdPlan, labels: Int[Array, " s"], objective: Objective) -> tuple[Array, Array]:
     """Place of the best cut in sorted order, and whether members lie above it."""
     ordered = labels.at[plan.order].get(mode="promise_in_bounds")
-    members = jnp.cumsum(ordered, dtype=jnp.int32)
+    members = running_total(ordered)
     others = jnp.arange(1, labels.shape[0] + 1, dtype=jnp.int32) - members
     below1, below0 = members / jnp.maximum(members[-1], 1), others / jnp.maximum(others[-1], 1)
     upward = jnp.where(plan.cut, objective.value(1.0 - below1, 1.0 - below0), -jnp.inf)
     downward = jnp.where(plan.cut, objective.value(below1, below0), -jnp.inf)
-    best_up, best_down = jnp.argmax(upward), jnp.argmax(downward)
-    is_up = upward[best_up] >= downward[best_down]
-    return jnp.where(is_up, best_up, best_down), is_up
+    best_up, best_down = jnp.max(upward), jnp.max(downward)
+    is_up = best_up >= best_down
+    best = jnp.where(is_up, upward == best_up, downward == best_down)
+    # the first place that attains the maximum; a minimum is several times as fast as argmax on a CPU
+    return jnp.min(jnp.where(best, jnp.arange(len(best)), len(best))), is_up

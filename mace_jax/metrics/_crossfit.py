@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mace_jax._random import as_seed
-from mace_jax._types import FloatArray, Seed
+from mace_jax._types import Seed
 from mace_jax.data import MembershipSample, stratified_folds
 from mace_jax.estimators import AbstractEstimator, FoldOutcome, Objective
 
@@ -70,9 +70,7 @@ def plan_folds(
     return labels, fold_of, tuple(folds)
 
 
-def cross_fit(
-    sample: MembershipSample, estimator: AbstractEstimator, objective: Objective, *, seed: Seed
-) -> CrossFit:
+def cross_fit(sample: MembershipSample, estimator: AbstractEstimator, objective: Objective, *, seed: Seed) -> CrossFit:
     """Fit on each half, judge the other."""
     labels, fold_of, folds = plan_folds(sample, estimator, seed=seed)
     return refit(sample, estimator, objective, labels, fold_of, folds)

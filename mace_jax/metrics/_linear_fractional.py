@@ -84,6 +84,7 @@ class LinearFractional:
         Args:
             posterior: P(member | output) at ``prior``, ``(K,)``.
             weights: P(output) at ``prior``, ``(K,)``, summing to 1.
+            prior: Probability that a record is a member.
 
         Example:
             >>> round(balanced_accuracy.optimum([0.75, 0.25], [0.5, 0.5]), 12)

@@ -59,9 +59,7 @@ def individual_privacy_risk(
     return risk_of_crossfit(fitted, prior=prior, confidence_level=confidence_level)
 
 
-def risk_of_crossfit(
-    fitted: CrossFit, *, prior: float, confidence_level: float, n_looks: int = 1
-) -> IndividualRisk:
+def risk_of_crossfit(fitted: CrossFit, *, prior: float, confidence_level: float, n_looks: int = 1) -> IndividualRisk:
     """The same from an existing kNN cross-fit; ``n_looks`` queries were looked at to choose this one."""
     half = fitted.pooled("posterior").astype(np.float64)
     k, n1, n0 = (np.empty(len(half)) for _ in range(3))

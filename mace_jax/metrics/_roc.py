@@ -56,7 +56,9 @@ class Roc:
         """TPR of the lowest threshold whose empirical FPR is at most ``target``."""
         target = _validate.probability(target=target)
         tail = (1.0 - _validate.in_open_unit(confidence_level=confidence_level)) / 2.0
-        place = int(np.searchsorted(self.false_positives, np.floor(target * self.n_nonmembers + 1e-9), side="right")) - 1
+        place = (
+            int(np.searchsorted(self.false_positives, np.floor(target * self.n_nonmembers + 1e-9), side="right")) - 1
+        )
         hits = self.true_positives[place]
         low = stats.beta.ppf(tail, hits, self.n_members - hits + 1) if hits > 0 else 0.0
         high = stats.beta.ppf(1 - tail, hits + 1, self.n_members - hits) if hits < self.n_members else 1.0

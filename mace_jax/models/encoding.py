@@ -69,7 +69,9 @@ class Labels:
         position = {value: place for place, value in enumerate(self.values)}
         unknown = sorted({str(value) for value in array.tolist() if value not in position})
         if unknown:
-            raise ValueError(f"labels holds {unknown[:5]}, which the model never saw; it knows {list(self.values)[:20]}.")
+            raise ValueError(
+                f"labels holds {unknown[:5]}, which the model never saw; it knows {list(self.values)[:20]}."
+            )
         return self.rows(np.array([position[value] for value in array.tolist()]))
 
     def rows(self, places: np.ndarray) -> np.ndarray:

@@ -77,7 +77,9 @@ class GAN:
         _settings.positive(discriminator_learning_rate=self.discriminator_learning_rate)
         _validate.probability(beta1=self.beta1)
         if not 0.5 < self.real_target <= 1.0:
-            raise ValueError(f"real_target={self.real_target!r} must lie in (0.5, 1]; pass for example real_target=0.9.")
+            raise ValueError(
+                f"real_target={self.real_target!r} must lie in (0.5, 1]; pass for example real_target=0.9."
+            )
         _settings.choice("scaling", self.scaling, ("per_column", "common"))
 
     def to_dict(self) -> dict[str, Any]:

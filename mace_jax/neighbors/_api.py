@@ -68,9 +68,7 @@ def knn(
     available = len(y) - bool(exclude_self)
     if k > available:
         others = " other than the query itself" if exclude_self else ""
-        raise ValueError(
-            f"k={k} is more than the {available} reference rows{others}; pass k={max(available, 1)} or less."
-        )
+        raise ValueError(f"k={k} is more than the {available} reference rows{others}; pass a smaller k or more rows.")
     return resolve(backend, len(x), len(y), x.shape[1], k).search(x, y, k, exclude_ids=exclude_ids)
 
 

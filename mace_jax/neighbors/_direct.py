@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
-from mace_jax.neighbors._pairs import nearest_of_ragged, row_chunks, squared_distances
+from mace_jax.neighbors._pairs import nearest_of_ragged, row_chunks, squared_distances, squared_threshold, widened
 
 __all__ = ["direct_counts", "direct_nearest"]
 
@@ -29,8 +29,8 @@ def direct_nearest(
         if exclude_ids is not None:
             own = np.flatnonzero(exclude_ids[part] >= 0)
             rough[own, exclude_ids[part][own]] = np.inf
-        limit = np.partition(rough, k - 1, axis=1)[:, k - 1 : k] * (1 + _rounding(queries.shape[1]))
-        rows, ids = np.nonzero(rough <= limit)
+        limit = np.partition(rough, k - 1, axis=1)[:, k - 1 : k]
+        rows, ids = np.nonzero(rough <= widened(limit, queries.shape[1]))
         distance = squared_distances(queries[part], reference, rows, ids)
         squared[part], indices[part] = nearest_of_ragged(distance, rows, ids, len(rough), k)
     return squared, indices
@@ -39,17 +39,12 @@ def direct_nearest(
 def direct_counts(queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
     """Closed-ball counts; pairs within rounding of the boundary are measured again."""
     counts = np.empty(len(queries), dtype=np.int64)
-    slack = _rounding(queries.shape[1])
+    threshold, d = squared_threshold(radius), queries.shape[1]
+    low, high = widened(threshold, d, -1)[:, None], widened(threshold, d)[:, None]
     for part in row_chunks(len(queries), 24 * len(reference), _CHUNK_BYTES):
-        rough = np.sqrt(cdist(queries[part], reference, "sqeuclidean"))
-        limit = radius[part, None]
-        inside = rough <= limit * (1 - slack)
-        rows, ids = np.nonzero((rough <= limit * (1 + slack)) & ~inside)
+        rough = cdist(queries[part], reference, "sqeuclidean")
+        inside = rough <= low[part]
+        rows, ids = np.nonzero((rough <= high[part]) & ~inside)
         near = np.sqrt(squared_distances(queries[part], reference, rows, ids)) <= radius[part][rows]
         counts[part] = inside.sum(axis=1) + np.bincount(rows[near], minlength=len(rough))
     return counts
-
-
-def _rounding(d: int) -> float:
-    """Relative room for two rounded sums of ``d`` squares."""
-    return (d + 8) * 2.0**-50

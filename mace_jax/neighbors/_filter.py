@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
-from mace_jax.neighbors._pairs import row_chunks, squared_threshold
+from mace_jax.neighbors._pairs import row_chunks, squared_threshold, widened
 from mace_jax_kernels._precision import relative_slack
 
 __all__ = ["Filter"]
+
+_MEDIAN_ROWS = 500
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,8 +32,9 @@ class Filter:
 
     @classmethod
     def prepare(cls, queries: FloatArray, reference: FloatArray, dtype: Any) -> Filter:
-        """Center by the mean of both samples; scale by a power of two so that the longest row is near 2^20."""
-        center = (queries.mean(axis=0) + reference.mean(axis=0)) / 2
+        """Center by a median, which outliers do not move; scale by a power of two, the longest row to about 2^20."""
+        some = [array[:: 1 + len(array) // _MEDIAN_ROWS] for array in (queries, reference)]
+        center = np.median(np.vstack(some), axis=0)
         whole = np.rint(center)
         largest, integers = 0.0, bool((np.abs(whole) < 2.0**50).all())
         for array in (queries, reference):
@@ -67,7 +70,7 @@ class Filter:
         # Entries that vanish in `dtype` cost an absolute error; the measured distances err by (d + 2) roundings.
         lost = 8 * d * float(np.finfo(self.dtype).tiny)
         lowest = (bounds.astype(np.float64) - lost) / self.scale / self.scale
-        return lowest * (1 - (d + 4) * 2.0**-52) > squared
+        return widened(lowest, d, -1) > squared
 
     def limits(self, radius: FloatArray) -> tuple[NDArray[Any], NDArray[Any]]:
         """Squared radii on the mapped scale between which a product does not decide."""
@@ -76,12 +79,12 @@ class Filter:
             exact = (np.minimum(np.floor(threshold), _whole_limit(self.dtype)) + 0.5).astype(self.dtype)
             return exact, exact
         d = len(self.center)
-        mapped = threshold * self.scale * self.scale
-        room = (d + 8) * 2.0**-52 + 4 * float(np.finfo(self.dtype).eps)
+        below, above = (widened(threshold, d, sign) * self.scale * self.scale for sign in (-1, 1))
+        room = 4 * float(np.finfo(self.dtype).eps)
         lost = 8 * d * float(np.finfo(self.dtype).tiny)
         largest = float(np.finfo(self.dtype).max)
-        low = np.minimum(mapped * (1 - room) - lost, largest)
-        return low.astype(self.dtype), np.minimum(mapped * (1 + room) + lost, largest).astype(self.dtype)
+        low = np.minimum(below * (1 - room) - lost, largest)
+        return low.astype(self.dtype), np.minimum(above * (1 + room) + lost, largest).astype(self.dtype)
 
 
 def _whole_limit(dtype: Any) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
 
-__all__ = ["nearest_of", "nearest_of_ragged", "row_chunks", "squared_distances", "squared_threshold"]
+__all__ = ["nearest_of", "nearest_of_ragged", "row_chunks", "squared_distances", "squared_threshold", "widened"]
 
 CHUNK_BYTES = 8 << 20
 
@@ -60,3 +60,8 @@ def squared_threshold(radius: FloatArray) -> FloatArray:
         threshold = np.where(np.sqrt(above) <= radius, above, threshold)
         threshold = np.where(np.sqrt(threshold) > radius, np.nextafter(threshold, -np.inf), threshold)
     return threshold
+
+
+def widened(squared: FloatArray, d: int, sign: int = 1) -> FloatArray:
+    """``squared`` moved up (down for ``sign=-1``) past any other way to round a sum of ``d`` squares of differences."""
+    return squared * (1 + sign * (d + 8) * 2.0**-50) + sign * (d + 8) * 2.0**-1074

@@ -11,7 +11,14 @@ from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
 from mace_jax.neighbors._duplicates import group_rows
-from mace_jax.neighbors._pairs import nearest_of, nearest_of_ragged, row_chunks, squared_distances
+from mace_jax.neighbors._pairs import (
+    nearest_of,
+    nearest_of_ragged,
+    row_chunks,
+    squared_distances,
+    squared_threshold,
+    widened,
+)
 
 __all__ = ["TreeBackend"]
 
@@ -72,13 +79,13 @@ class TreeBackend(AbstractNeighborBackend):
         squared, ids = nearest_of(queries, reference, candidates, k)
         if asked < m:
             # Rows left out are at least as far as the last one proposed, up to the rounding of both sums.
-            margin = 1 + _rounding(d)
-            open_rows = np.flatnonzero(~(proposed[:, -1] ** 2 > squared[:, -1] * margin))
+            reach = widened(widened(squared[:, -1], d), d)
+            open_rows = np.flatnonzero(proposed[:, -1] ** 2 <= reach)
             for part in row_chunks(len(open_rows), 64 * asked, _CHUNK_BYTES):
                 rows = open_rows[part]
                 own = None if excluded is None else excluded[rows]
                 squared[rows], ids[rows] = self._whole_shells(
-                    tree, queries[rows], reference, np.sqrt(squared[rows, -1] * margin), k, own
+                    tree, queries[rows], reference, np.sqrt(reach[rows]), k, own
                 )
         return squared, ids
 
@@ -115,23 +122,19 @@ class TreeBackend(AbstractNeighborBackend):
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
         """Closed-ball counts; queries with a row near the boundary are counted by direct differences."""
         tree = cKDTree(reference)
-        slack = _rounding(reference.shape[1])
-        inner = tree.query_ball_point(queries, radius * (1 - slack), return_length=True, workers=self.workers)
-        wide = np.nextafter(radius * (1 + slack), np.inf)
+        threshold, d = squared_threshold(radius), reference.shape[1]
+        narrow = np.sqrt(np.maximum(widened(threshold, d, -1), 0.0))
+        wide = np.sqrt(widened(threshold, d))
+        inner = tree.query_ball_point(queries, narrow, return_length=True, workers=self.workers)
         outer = tree.query_ball_point(queries, wide, return_length=True, workers=self.workers)
         counts = inner.astype(np.int64)
-        near = np.flatnonzero(inner != outer)
+        near = np.flatnonzero((inner != outer) | (narrow == 0.0))
         for part in _chunks_by_load(outer[near], 64):
             chosen = near[part]
             rows, ids = self._balls(tree, queries[chosen], wide[chosen])
             inside = np.sqrt(squared_distances(queries[chosen], reference, rows, ids)) <= radius[chosen][rows]
             counts[chosen] = np.bincount(rows[inside], minlength=len(chosen))
         return counts
-
-
-def _rounding(d: int) -> float:
-    """Relative room for two rounded sums of ``d`` squares."""
-    return (d + 8) * 2.0**-50
 
 
 def _chunks_by_load(sizes: IntArray, bytes_per_entry: int) -> list[slice]:

@@ -76,7 +76,9 @@ def model_output(output: Any, n_records: int, model: Any, method: str) -> FloatA
     except (TypeError, ValueError) as error:
         raise type(error)(f"{called} did not return numbers, one per record: {error}") from error
     if len(values) != n_records:
-        raise ValueError(f"{called} returned {len(values)} rows for {n_records} records; it must return one per record.")
+        raise ValueError(
+            f"{called} returned {len(values)} rows for {n_records} records; it must return one per record."
+        )
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values).all(axis=1)).sum())
         raise ValueError(f"{called} returned NaN or infinity for {bad} of {n_records} records; return finite numbers.")

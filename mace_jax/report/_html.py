@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import math
+import numbers
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from mace_jax.certificates import Certificate
+from mace_jax.certificates import Certificate, epsilon_from_advantage
 from mace_jax.metrics import IndividualRisk, RecordRisks
 from mace_jax.report import _plots
 from mace_jax.report._report import Report
@@ -21,6 +22,14 @@ __all__ = ["render"]
 _TOP = 20
 _PRIORS = (0.5, 0.1, 0.01, 0.001)
 _Q_LEVEL = 0.05
+_HEADERS = {
+    "true_positives": "Members accused",
+    "false_positives": "Non-members accused",
+    "true_positive_rate_low": "TPR ≥",
+    "false_positive_rate_high": "FPR ≤",
+    "advantage": "Advantage ≥",
+    "epsilon": "ε ≥",
+}
 
 
 def render(report: Report) -> str:
@@ -38,12 +47,12 @@ def render(report: Report) -> str:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    environment.filters.update(number=number, at_least=at_least, per_cent=_per_cent, p_value=p_value, when=_when)
+    environment.filters.update(number=number, at_least=at_least, per_cent=per_cent, p_value=p_value, when=_when)
     riskiest = _riskiest(report.individual_risk)
     figures = {name: Markup(svg) for name, svg in _figures(report).items()}
     return environment.get_template("report.html.j2").render(
         report=report,
-        headline=max(report.queries, key=lambda query: query.advantage.advantage, default=None),
+        headline=max(report.queries, key=lambda query: (query.advantage.low, query.advantage.advantage), default=None),
         controls=dict(report.control.queries) if report.control else {},
         figures=figures,
         counts=_counts,
@@ -81,18 +90,27 @@ def _figures(report: Report) -> dict[str, str]:
 
 def _counts(certificate: Certificate, skip: str = "") -> tuple[list[str], list[list[tuple[str, str]]]]:
     """Header and rows of (CSS class, text); the columns are all keys that occur, in the order they occur first."""
-    keys = [key for key in dict.fromkeys(key for row in certificate.counts for key in row) if key != skip]
-    return [_humanize(key) for key in keys], [[_cell(row.get(key, "")) for key in keys] for row in certificate.counts]
+    counts = [_joined(row) for row in certificate.counts]
+    keys = [key for key in dict.fromkeys(key for row in counts for key in row) if key != skip]
+    header = [_HEADERS.get(key) or _humanize(key) for key in keys]
+    return header, [[_cell(key, row.get(key, "")) for key in keys] for row in counts]
 
 
-def _cell(value: Any) -> tuple[str, str]:
-    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
-        return "", number(value.item() if isinstance(value, np.number) else value)
-    return "text", _words(value)
+def _joined(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with each count and its total in one entry: 12 of 300."""
+    joined = dict(row)
+    for hits, total in (("true_positives", "members"), ("false_positives", "nonmembers")):
+        if hits in row and total in row:
+            joined[hits] = f"{number(row[hits])} of {number(joined.pop(total))}"
+    return joined
 
 
-def _per_cent(value: float) -> str:
-    return per_cent(value).replace(" ", "\u00a0")
+def _cell(key: str, value: Any) -> tuple[str, str]:
+    if isinstance(value, float) and (key in ("advantage", "epsilon") or key.endswith("_low")):
+        return "", at_least(value)
+    if isinstance(value, float | numbers.Integral) and not isinstance(value, bool):
+        return "", number(value)
+    return "" if key in ("true_positives", "false_positives") else "text", _words(value)
 
 
 def _when(created: str) -> str:
@@ -120,17 +138,16 @@ def _words(value: Any) -> str:
 
 def _epsilon_forms(proof: Certificate) -> list[tuple[str, float]]:
     """What the certified advantage alone says about epsilon; each is weaker than or equal to the certificate."""
-    a, delta = proof.advantage, proof.delta
-    if not 0.0 <= a < 1.0:
+    a = proof.advantage
+    if not 0.0 < a < 1.0:
         return []
-    forms = [("ln((1 + A − 2δ) / (1 − A)), from A ≤ (e^ε − 1 + 2δ) / (e^ε + 1)", math.log((1 + a) / (1 - a)))]
-    if delta == 0.0:
+    sharp = epsilon_from_advantage(a, delta=proof.delta)
+    forms = [("ln((1 + A − 2δ) / (1 − A)), from A ≤ (e^ε − 1 + 2δ) / (e^ε + 1)", sharp)]
+    if proof.delta == 0.0:
         forms += [
             ("ln(1 + A), from A ≤ e^ε − 1 (Yeom et al. 2018)", math.log1p(a)),
             ("−ln(1 − A), from A ≤ 1 − e^−ε (Erlingsson et al. 2019)", -math.log1p(-a)),
         ]
-    else:
-        forms[0] = (forms[0][0], max(0.0, math.log(max(1 + a - 2 * delta, 1 - a) / (1 - a))))
     return forms
 
 
@@ -157,7 +174,7 @@ def _record(group: str, row: int, records: RecordRisks) -> dict[str, Any]:
 
 
 def _risk_table(risk: IndividualRisk) -> list[tuple[float, list[float]]]:
-    """Median, 99 % quantile and maximum of the members' posterior at several priors."""
+    """Median, 99% quantile and maximum of the members' posterior at several priors."""
     ratios = risk.members.log_ratio
     if not len(ratios):
         return []

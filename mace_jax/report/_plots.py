@@ -99,11 +99,11 @@ def roc_log(roc: RocResult, *, uid: str, name: str, n_nonmembers: int) -> str:
             "s",
             color=PALETTE["nonmember"],
             markersize=6,
-            label="at 1 % and 0.1 %",
+            label="at 1% and 0.1%",
         )
         axes.set(xscale="log", yscale="log", xlim=(left, 1.05), ylim=(left, 1.3))
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            axis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
             axis.set_minor_locator(_no_ticks())
         _rates(axes, per_cent_axes=False)
         axes.legend(loc="lower right")
@@ -124,7 +124,16 @@ def score_histogram(histogram: Histogram, *, uid: str, name: str) -> str:
     shares = [count / max(1.0, count.sum()) / (1.0 if even else widths) for count in counts]
     label = "Share of the group" if even else "Share of the group per unit"
     words = f"{int(counts[0].sum()):,} members and {int(counts[1].sum()):,} non-members in {len(widths)} bins."
-    return _two_groups(edges, *shares, uid, f"Scores of {name}", words, shorten(histogram.label, 60), label, even)
+    return _two_groups(
+        edges,
+        shares,
+        uid=uid,
+        title=f"Scores of {name}",
+        words=words,
+        across=shorten(histogram.label, 60),
+        upright=label,
+        as_shares=even,
+    )
 
 
 def risk_histogram(members: FloatArray, nonmembers: FloatArray, *, prior: float, uid: str) -> str:
@@ -134,7 +143,17 @@ def risk_histogram(members: FloatArray, nonmembers: FloatArray, *, prior: float,
     words = f"Median {_median(members)} among members, {_median(nonmembers)} among non-members, prior {prior:g}."
     title = "Membership posterior of every record"
     label = f"Membership posterior at prior {prior:g}"
-    return _two_groups(edges, *shares, uid, title, words, label, "Share of the group", True, mark=prior)
+    return _two_groups(
+        edges,
+        shares,
+        uid=uid,
+        title=title,
+        words=words,
+        across=label,
+        upright="Share of the group",
+        as_shares=True,
+        mark=prior,
+    )
 
 
 def _median(values: FloatArray) -> str:
@@ -143,16 +162,18 @@ def _median(values: FloatArray) -> str:
 
 def _two_groups(
     edges: FloatArray,
-    members: FloatArray,
-    nonmembers: FloatArray,
+    heights: Sequence[FloatArray],
+    *,
     uid: str,
     title: str,
     words: str,
-    label: str,
-    vertical: str,
-    shares: bool,
+    across: str,
+    upright: str,
+    as_shares: bool,
     mark: float | None = None,
 ) -> str:
+    members, nonmembers = heights
+
     def plot(axes: Any) -> None:
         blue, orange = PALETTE["member"], PALETTE["nonmember"]
         axes.stairs(members, edges, fill=True, color=blue, alpha=0.3, linewidth=0)
@@ -160,11 +181,11 @@ def _two_groups(
         axes.stairs(nonmembers, edges, color=orange, linewidth=1.8, linestyle=(0, (4, 2)), label="non-members (dashed)")
         if mark is not None:
             axes.axvline(mark, color=PALETTE["muted"], linewidth=1.2, linestyle=(0, (1, 2)))
-        axes.set(xlabel=label, ylabel=vertical)
+        axes.set(xlabel=across, ylabel=upright)
         axes.margins(x=0.01)
         axes.set_ylim(bottom=0.0)
-        if shares:
-            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+        if as_shares:
+            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
         axes.xaxis.set_major_formatter(_plain_numbers())
         axes.grid(axis="y")
         axes.set_axisbelow(True)
@@ -179,7 +200,7 @@ def _rates(axes: Any, per_cent_axes: bool = True) -> None:
     axes.set_axisbelow(True)
     if per_cent_axes:
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            axis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
 
 
 def _no_ticks() -> Any:

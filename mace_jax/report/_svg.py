@@ -23,7 +23,7 @@ PALETTE = {  # name of the CSS variable: color on a light page, also the value b
     "control": "#5d6b7b",
 }
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, selected and read aloud
     "svg.hashsalt": "mace_jax",
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign

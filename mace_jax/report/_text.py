@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import textwrap
 
 import numpy as np
@@ -16,26 +17,27 @@ _QUERIES = 10  # rows of the table
 _WARNINGS = 3
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float | numbers.Integral, digits: int = 3) -> str:
     """A fixed number of decimals, thousands separated; integers have none."""
     if not math.isfinite(value):
         return "n/a"
-    if isinstance(value, int):
-        return f"{value:,}"
+    if isinstance(value, numbers.Integral):
+        return f"{int(value):,}"
     text = f"{value:,.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
     return text.removeprefix("-") if not text.strip("-0.") else text
 
 
-def at_least(value: float) -> str:
+def at_least(value: float, digits: int = 3) -> str:
     """A lower bound, rounded down, so that the text claims no more than the number; 0 when nothing is bounded."""
     if not math.isfinite(value):
         return "n/a"
-    return number(math.floor(value * 1000.0 + 1e-9) / 1000.0) if value > 0.0 else "0"
+    scale = 10**digits
+    return number(math.floor(value * scale + 1e-9) / scale, digits) if value > 0.0 else "0"
 
 
 def per_cent(value: float) -> str:
-    """A share as a per cent with no needless zeros: 0.95 as 95 %."""
-    return f"{100.0 * value:.4g} %"
+    """A share as a per cent with no needless zeros: 0.95 as 95%."""
+    return f"{100.0 * value:.4g}%"
 
 
 def p_value(value: float) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mace_jax.certificates import Certificate
 from mace_jax.report._report import ControlResult, QueryResult
+from mace_jax.report._text import at_least
 
 __all__ = ["holm", "is_leak", "verdict_sentence"]
 
@@ -34,9 +35,9 @@ def verdict_sentence(
     found = strongest.advantage
     interval = f"{found.confidence_level:.0%} interval {found.low:.2f} to {found.high:.2f}"
     if not leak:
+        which = f"the strongest of {len(queries)} queries" if len(queries) > 1 else "the only query"
         sentence = (
-            f"No leak was detected: the strongest of {len(queries)} "
-            f"{'query' if len(queries) == 1 else 'queries'} gains an advantage of {found.advantage:.2f} "
+            f"No leak was detected: {which} gains an advantage of {found.advantage:.2f} "
             f"({interval}) over guessing who was a training record. This is no proof of privacy."
         )
     else:
@@ -46,7 +47,7 @@ def verdict_sentence(
         )
         if certificate.epsilon > 0.0:
             sentence += (
-                f", and its epsilon is at least {certificate.epsilon:.2f} with "
+                f", and its epsilon is at least {at_least(certificate.epsilon, 2)} with "
                 f"{certificate.confidence_level:.0%} confidence"
             )
         sentence += "."

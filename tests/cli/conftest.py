@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mace_jax
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -14,6 +16,15 @@ def child_environment() -> dict[str, str]:
     """Environment in which a child process finds both packages."""
     paths = [str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+@pytest.fixture(scope="session")
+def report() -> mace_jax.Report:
+    """A whole report on a little data; the sizes are those of ``files``, so that compiled code is shared."""
+    random = np.random.default_rng(1)
+    return mace_jax.audit(
+        random.normal(size=(40, 1)), random.normal(size=(50, 1)), n_resamples=200, n_permutations=19, seed=0
+    )
 
 
 @pytest.fixture

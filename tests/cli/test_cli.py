@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +48,14 @@ def refused(tmp_path: Path, files: dict[str, Path], message: str, **options: obj
 
 @pytest.mark.parametrize("command", [[], ["audit"], ["demo"], ["certify"]])
 def test_help_is_fast_and_shows_an_example(command: list[str], tmp_path: Path, child_environment) -> None:
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = shell(*command, "--help", cwd=tmp_path, env=child_environment)
-        seconds.append(time.perf_counter() - start)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = shell(*command, "--help", cwd=tmp_path, env=child_environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0 and "mace-jax" in done.stdout
     if command:
         assert f"  Example:\n    mace-jax {command[0]} --" in done.stdout
-    assert min(seconds) < 1.0
+    spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    assert spent < 1.0, "seconds of processor time; the clock on the wall depends on who else is at work"
 
 
 def test_help_loads_nothing_heavy(child_environment) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,13 @@ from mace_jax import cli
 from mace_jax.datasets import closed_form
 
 SMALL = ("--resamples", 200)
+WHOLE_AUDIT = mace_jax.audit
+QUICK_AUDIT = functools.partial(WHOLE_AUDIT, n_permutations=19)  # the real audit, with the smallest null
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(mace_jax, "audit", QUICK_AUDIT)
 
 
 def run(*arguments: object):
@@ -31,7 +37,7 @@ def audit(files: dict[str, Path], out: Path, *more: object):
 def leaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Path]:
     """Scores that leak, audited once; the folder of the report."""
     folder = tmp_path_factory.mktemp("leak")
-    sample = closed_form.GaussianShift(shift=2.0).draw(300, 300, seed=1)
+    sample = closed_form.GaussianShift(shift=4.0).draw(40, 50, seed=1)
     files = {"members": folder / "members.npz", "nonmembers": folder / "nonmembers.parquet"}
     np.savez(files["members"], **{"<script>alert(1)</script>": sample.members[:, 0]})
     import pyarrow
@@ -39,7 +45,9 @@ def leaking(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], 
 
     table = pyarrow.table({"<script>alert(1)</script>": sample.nonmembers[:, 0]})
     pyarrow.parquet.write_table(table, files["nonmembers"])
-    result = audit(files, folder / "new" / "report", "--fail-above-epsilon", 0.1, "--seed", 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mace_jax, "audit", QUICK_AUDIT)
+        result = audit(files, folder / "new" / "report", "--fail-above-epsilon", 0.1, "--seed", 3)
     assert result.exit_code == 1, result.output
     assert "Gate failed: the certified epsilon" in result.stderr and "fail-above-epsilon=0.1" in result.stderr
     assert str(folder / "new" / "report" / "report.html") in result.stdout
@@ -54,7 +62,7 @@ def test_a_failed_gate_still_leaves_the_report(leaking) -> None:
     assert found["queries"][0]["name"] == "<script>alert(1)</script>"
     assert found["settings"]["files"] == {name: str(path) for name, path in files.items()}
     assert found["seed"] == 3
-    assert abs(found["queries"][0]["advantages"][0]["advantage"] - 0.683) < 0.15  # 2 Phi(1) - 1
+    assert found["queries"][0]["advantages"][0]["advantage"] > 0.7  # the truth is 2 Phi(2) - 1 = 0.95
 
 
 def test_names_from_files_stay_text_in_the_page(leaking) -> None:
@@ -62,14 +70,14 @@ def test_names_from_files_stay_text_in_the_page(leaking) -> None:
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
 
 
-def test_the_command_line_finds_what_the_function_finds(leaking) -> None:
+def test_the_command_line_finds_what_the_function_finds(leaking, tmp_path: Path) -> None:
     files, out = leaking
     loaded = {name: mace_jax.load_records(path) for name, path in files.items()}
     report = mace_jax.audit(
         loaded["members"], loaded["nonmembers"], n_resamples=200, seed=3, column_names=loaded["members"].columns
     )
     written = json.loads((out / "report.json").read_text())
-    again = json.loads(json.dumps(report.to_dict()))
+    again = json.loads(report.to_json(tmp_path / "again.json").read_text())
     for part in ("verdict", "queries", "certificate", "control", "individual_risk"):
         assert again[part] == written[part], part
 
@@ -130,7 +138,8 @@ def test_records_that_do_not_fit(tmp_path: Path, files, rows: dict[str, str], me
 def test_constant_columns_and_shared_records_are_warned_about_and_kept(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     files = {name: tmp_path / f"{name}.npy" for name in ("members", "nonmembers", "synthetic")}
-    records = {name: np.c_[random.normal(size=(60, 2)), np.full(60, 7.0)] for name in files}
+    sizes = {"members": 40, "nonmembers": 50, "synthetic": 60}
+    records = {name: np.c_[random.normal(size=(n, 2)), np.full(n, 7.0)] for name, n in sizes.items()}
     records["nonmembers"][:3] = records["members"][10:13]
     for name, path in files.items():
         np.save(path, records[name])
@@ -139,9 +148,20 @@ def test_constant_columns_and_shared_records_are_warned_about_and_kept(tmp_path:
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert found["data"]["shared_rows"] == 3 and found["data"]["n_features"] == 3
     text = " ".join(found["warnings"])
-    assert "3 of 60 members also occur among the non-members. This voids" in text
+    assert "3 of 40 members also occur among the non-members. This voids" in text
     assert "1 of 3 record columns are constant (first: column 2); they were kept" in text
     assert "also occur among the non-members" in result.stdout
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_warnings_of_the_reader_reach_the_report(tmp_path: Path, files) -> None:
+    for path in files.values():
+        path.write_text(path.read_text().replace("loss,", ",", 1))
+    result = audit(files, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("Warning: ") == 2
+    warned = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+    assert "members.csv: the first column has no name" in warned[0] and "nonmembers.csv" in warned[1]
 
 
 def test_a_saved_model_is_audited(tmp_path: Path, files) -> None:
@@ -158,16 +178,6 @@ def test_a_saved_model_is_audited(tmp_path: Path, files) -> None:
     assert found["settings"]["files"]["model"] == str(tmp_path / "model")
     missing = audit(files, tmp_path / "none", "--model", tmp_path / "nowhere")
     assert missing.exit_code == 2 and "nowhere" in missing.stderr and not (tmp_path / "none").exists()
-
-
-def test_progress_is_a_bar_on_a_terminal_only(monkeypatch, capsys) -> None:
-    with cli._progress() as progress:
-        assert progress is False
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with cli._progress() as progress:
-        assert callable(progress)
-        progress("[bold]a stage from a file name", 0.5)
-    assert "[bold]a stage from a file name" in capsys.readouterr().err or sys.stderr.isatty()
 
 
 def test_certify() -> None:
@@ -191,9 +201,10 @@ def test_certify() -> None:
 def test_demo_of_a_few_steps(tmp_path: Path, monkeypatch) -> None:
     from mace_jax import demo
 
-    small = dict(zip(("steps", "n_synthetic", "n_resamples"), (30, 200, 200), strict=True))
+    monkeypatch.setattr(demo, "N_MEMBERS", 40)
+    monkeypatch.setattr(demo, "N_NONMEMBERS", 50)
     whole = demo.run_demo
-    monkeypatch.setattr(demo, "run_demo", lambda **given: whole(**given, **small))
+    monkeypatch.setattr(demo, "run_demo", lambda **given: whole(**given, steps=30, n_synthetic=200, n_resamples=200))
     result = run("demo", "--out", tmp_path / "demo", "--seed", 5)
     assert result.exit_code == 0, result.output
     lines = result.stderr.splitlines()
@@ -202,20 +213,21 @@ def test_demo_of_a_few_steps(tmp_path: Path, monkeypatch) -> None:
     assert found["seed"] == 5 and found["settings"]["demo"]["steps"] == 30
     assert found["data"] == {
         "mode": "records",
-        "n_members": 500,
-        "n_nonmembers": 700,
+        "n_members": 40,
+        "n_nonmembers": 50,
         "n_features": 64,
         "n_synthetic": 200,
-        "n_reference": 597,
+        "n_reference": 1707,
         "shared_rows": 0,
     }
     assert "Written: " in result.stdout and (tmp_path / "demo" / "report.html").stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_the_demo_shows_a_leak_and_a_clean_control() -> None:
+def test_the_demo_shows_a_leak_and_a_clean_control(monkeypatch) -> None:
     from mace_jax.demo import run_demo
 
+    monkeypatch.setattr(mace_jax, "audit", WHOLE_AUDIT)
     for seed in (0, 1, 2):
         report = run_demo(seed=seed)
         best = max(report.queries, key=lambda query: query.advantage.low).advantage
@@ -223,4 +235,3 @@ def test_the_demo_shows_a_leak_and_a_clean_control() -> None:
         assert report.certificate.epsilon > 0
         assert report.control is not None and report.control.passed and report.control.certificate.epsilon == 0
         assert all(estimate.low <= 0 <= estimate.high for _, estimate in report.control.queries)
-        assert dataclasses.is_dataclass(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -28,7 +29,8 @@ main()
 PATCHES = {
     "while auditing": "mace_jax.audit = pause",
     "while reading": "import mace_jax.data as data; data.load_records = pause",
-    "while rendering": "import mace_jax.report as report; report.Report.to_html = pause",
+    "while rendering": "import pickle, mace_jax.report as report; report.Report.to_html = pause\n"
+    "mace_jax.audit = lambda **_given: pickle.load(open({report!r}, 'rb'))",
     "while training": "import mace_jax.models as models; models.GAN.fit = pause",
 }
 
@@ -50,21 +52,30 @@ def interrupt(tmp_path: Path, patch: str, arguments: list[str], env: dict[str, s
     return subprocess.CompletedProcess(code, child.returncode, out.decode(), err.decode())
 
 
+@pytest.fixture(scope="module")
+def pickled(tmp_path_factory: pytest.TempPathFactory, report) -> str:
+    path = tmp_path_factory.mktemp("pickled") / "report"
+    path.write_bytes(pickle.dumps(report))
+    return str(path)
+
+
 @pytest.mark.parametrize("stage", PATCHES)
-def test_interrupted(tmp_path: Path, files, child_environment, stage: str) -> None:
+def test_interrupted(tmp_path: Path, files, child_environment, pickled: str, stage: str) -> None:
     out = tmp_path / "new" / "report"
-    arguments = ["demo"] if stage == "while training" else ["audit", "--resamples", "100"]
+    arguments = ["demo"] if stage == "while training" else ["audit"]
     if arguments[0] == "audit":
         arguments += ["--members", str(files["members"]), "--nonmembers", str(files["nonmembers"])]
     before = sorted(tmp_path.rglob("*"))
-    done = interrupt(tmp_path, PATCHES[stage], [*arguments, "--out", str(out)], child_environment)
+    done = interrupt(
+        tmp_path, PATCHES[stage].format(report=pickled), [*arguments, "--out", str(out)], child_environment
+    )
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1] == "Interrupted; no report was written."
     assert "Traceback" not in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_interrupted_over_an_older_report(tmp_path: Path, files, child_environment) -> None:
+def test_interrupted_over_an_older_report(tmp_path: Path, files, child_environment, pickled: str) -> None:
     out = tmp_path / "report"
     out.mkdir()
     for name in ("report.json", "report.html"):
@@ -72,8 +83,8 @@ def test_interrupted_over_an_older_report(tmp_path: Path, files, child_environme
     arguments = ["audit", "--members", str(files["members"]), "--nonmembers", str(files["nonmembers"])]
     done = interrupt(
         tmp_path,
-        PATCHES["while rendering"],
-        [*arguments, "--resamples", "100", "--out", str(out)],
+        PATCHES["while rendering"].format(report=pickled),
+        [*arguments, "--out", str(out)],
         child_environment,
     )
     assert done.returncode == 130

@@ -98,11 +98,13 @@ def test_csv_text_column_names_column_and_first_bad_row(tmp_path: Path) -> None:
 
 def test_csv_that_is_not_text(tmp_path: Path) -> None:
     fails(csv(tmp_path, b"a,b\n\xff\xfe,2\n"), "column 'a' is not numeric")
+    fails(csv(tmp_path, b"\xff,b\n1,2\n"), "cannot be read as csv: 'utf-8' codec")
+    fails(csv(tmp_path, b"\0\0\0"), "cannot be read as csv")
 
 
 @pytest.mark.parametrize("text", ["a,b\n1,2\n3,4,5\n", "a,b\n1,2\n3\n"])
 def test_csv_ragged_rows_name_the_line(tmp_path: Path, text: str) -> None:
-    fails(csv(tmp_path, text), r"Row #3: Expected 2 columns, got [13].*same number of fields")
+    fails(csv(tmp_path, text), r"cannot be read as csv: Row #3: Expected 2 columns, got [13].*Check the file")
 
 
 def test_csv_missing_values_are_counted(tmp_path: Path) -> None:
@@ -204,6 +206,32 @@ def test_broken_files(tmp_path: Path, suffix: str) -> None:
     empty = tmp_path / f"empty{suffix}"
     empty.touch()
     fails(empty, "is empty")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet", ".arrow"])
+def test_damaged_bytes_give_records_or_our_error(tmp_path: Path, suffix: str) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / f"damaged{suffix}"
+    if suffix == ".npy":
+        np.save(path, np.arange(20.0).reshape(5, 4))
+    elif suffix == ".npz":
+        np.savez(path, a=np.arange(5), b=np.arange(5))
+    elif suffix == ".parquet":
+        pa.parquet.write_table(pa.table(TABLE), path)
+    else:
+        pa.feather.write_feather(pa.table(TABLE), str(path))
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    refused = 0
+    for _ in range(150):
+        damaged = whole.copy()
+        damaged[random.integers(0, len(whole), 3)] = random.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes()[: random.integers(1, 2 * len(whole))])
+        try:
+            assert np.isfinite(load_records(path).values).all()
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 50
 
 
 def test_npz_of_one_array(tmp_path: Path) -> None:

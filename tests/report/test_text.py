@@ -64,6 +64,6 @@ def test_lower_bounds_round_down(value, text):
 
 
 def test_small_formats():
-    assert (per_cent(0.95), per_cent(0.001), p_value(0.000999), p_value(math.nan)) == ("95 %", "0.1 %", "0.001", "n/a")
+    assert (per_cent(0.95), per_cent(0.001), p_value(0.000999), p_value(math.nan)) == ("95%", "0.1%", "0.001", "n/a")
     assert visible("a\tb\x07ü\u00a0") == "a b\\x07ü\u00a0"
     assert shorten("abcdef", 4) == "abc…" and shorten("abc", 4) == "abc"

@@ -73,7 +73,7 @@ def knn(
     if not 1 <= k <= available:
         raise ValueError(f"k={k!r} must be between 1 and {available}, the number of reference rows to choose from.")
     if implementation == "reference":
-        return NearestNeighbors(*oracle.knn(queries, reference, k, exclude_ids))
+        return NearestNeighbors(*map(jnp.asarray, oracle.knn(queries, reference, k, exclude_ids)))
     if implementation not in (None, "xla"):
         raise NotImplementedError(f"implementation={implementation!r} does not exist; use 'xla' or 'reference'.")
     query_rows, tile_rows, _ = tile_sizes(n, m, d, queries.dtype.itemsize, tile_bytes)
@@ -103,7 +103,7 @@ def check_operands(queries: Rows, reference: Rows) -> None:
         raise ValueError(f"queries {queries.shape} and reference {reference.shape} must not be empty.")
     if queries.dtype != reference.dtype or queries.dtype not in (np.float32, np.float64):
         raise ValueError(
-            f"queries ({queries.dtype}) and reference ({reference.dtype}) must both be float32 or float64."
+            f"queries ({queries.dtype}) and reference ({reference.dtype}) must be of one dtype, float32 or float64."
         )
     if queries.dtype == np.float64 and jnp.result_type(float) != np.float64:
         raise ValueError("float64 input needs the call inside `with jax.enable_x64(True):`.")

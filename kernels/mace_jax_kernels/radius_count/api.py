@@ -64,7 +64,7 @@ def radius_count(
     xp = jnp if is_traced(radius) else np
     radius = xp.broadcast_to(xp.asarray(radius, queries.dtype), (n,))
     if implementation == "reference":
-        return RadiusCount(*oracle.radius_count(queries, reference, radius))
+        return RadiusCount(*map(jnp.asarray, oracle.radius_count(queries, reference, radius)))
     if implementation not in (None, "xla"):
         raise NotImplementedError(f"implementation={implementation!r} does not exist; use 'xla' or 'reference'.")
     query_rows, tile_rows, _ = tile_sizes(n, m, d, queries.dtype.itemsize, tile_bytes)

@@ -41,4 +41,4 @@ def select_k(values: ArrayLike, k: int, *, implementation: str | None = None) ->
         raise ValueError(f"k={k!r} must be between 1 and the row length; values has shape {values.shape}.")
     if implementation not in _IMPLEMENTATIONS:
         raise NotImplementedError(f"implementation={implementation!r} does not exist; use 'xla' or 'reference'.")
-    return Selected(*_IMPLEMENTATIONS[implementation](values, k))
+    return Selected(*(jnp.asarray(part) for part in _IMPLEMENTATIONS[implementation](values, k)))

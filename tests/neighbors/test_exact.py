@@ -1,0 +1,152 @@
+"""The exact backend: what float32 cannot prove is settled by float64 or pair by pair, and shapes compile once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mace_jax.neighbors import ExactBackend, _exact, knn, radius_count
+from mace_jax.neighbors._filter import Filter
+from mace_jax.neighbors._pairs import squared_threshold
+from mace_jax_kernels.knn import propose_block
+from mace_jax_kernels.radius_count import count_block
+from tests.neighbors.oracle import nearest, within
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Which filters ran: dtype and share of rows they settled."""
+    seen = []
+
+    def spy(name, settled):
+        original = getattr(ExactBackend, name)
+
+        def wrapped(self, *args):
+            result = original(self, *args)
+            seen.append((np.dtype(args[-1]).name, float(result[settled].mean())))
+            return result
+
+        monkeypatch.setattr(ExactBackend, name, wrapped)
+
+    spy("_filtered", 2)
+    spy("_counted", 1)
+    monkeypatch.setattr(_exact, "_DIRECT_WORK", 0)
+    return seen
+
+
+def clusters(rng, n=80, d=16):
+    return 1e3 * np.eye(4, d)[rng.integers(4, size=n)] + 0.01 * rng.standard_normal((n, d))
+
+
+def test_ordinary_rows_are_proven_in_float32(passes, rng):
+    rows = rng.standard_normal((600, 16)) + 10
+    knn(rows[:200], rows[200:], 5, backend="exact")
+    assert passes == [("float32", 1.0)]
+
+
+def test_outliers_do_not_spoil_the_proof(passes, rng):
+    rows = rng.standard_normal((600, 8)) * np.exp(4 * rng.standard_normal((600, 1)))
+    knn(rows[:200], rows[200:], 5, backend="exact")
+    assert passes[0][1] > 0.95
+
+
+def test_distant_clusters_need_float64(passes, rng):
+    rows = clusters(rng, n=300)
+    found = knn(rows[:20], rows[20:], 3, backend="exact")
+    assert passes == [("float32", 0.0), ("float64", 1.0)]
+    squared, ids = nearest(rows[:20], rows[20:], 3)
+    np.testing.assert_array_equal(found.squared_distances, squared)
+    np.testing.assert_array_equal(found.indices, ids)
+
+
+def test_part_of_the_rows_may_need_float64(passes, rng):
+    reference = np.vstack([clusters(rng), 100 * rng.standard_normal((40, 16))])
+    queries = np.vstack([reference[:5] + 0.001, 100 * rng.standard_normal((30, 16))])
+    found = knn(queries, reference, 3, backend="exact")
+    assert [name for name, _ in passes] == ["float32", "float64"] and 0.5 < passes[0][1] < 1.0
+    np.testing.assert_array_equal(found.indices, nearest(queries, reference, 3)[1])
+
+
+@pytest.mark.parametrize("d", [40, 64])
+def test_many_distinct_rows_tied_at_the_last_place_go_pair_by_pair(passes, d):
+    reference = 0.1 * np.eye(d)
+    queries = np.zeros((2, d))
+    found = knn(queries, reference, 3, backend="exact")
+    assert passes == [("float32", 0.0), ("float64", 0.0)]
+    assert found.indices.tolist() == [[0, 1, 2]] * 2
+    excluded = knn(reference, reference, 3, backend="exact", exclude_self=True)
+    np.testing.assert_array_equal(excluded.indices, nearest(reference, reference, 3, np.arange(d))[1])
+
+
+def test_tied_whole_numbers_are_proven_at_once(passes, rng):
+    bits = rng.integers(0, 2, size=(300, 24)).astype(float) + 7
+    found = knn(bits[:100], bits[100:], 4, backend="exact")
+    assert passes == [("float32", 1.0)]
+    np.testing.assert_array_equal(found.indices, nearest(bits[:100], bits[100:], 4)[1])
+    np.testing.assert_array_equal(
+        radius_count(bits[:100], bits[100:], np.sqrt(8.0), backend="exact"),
+        within(bits[:100], bits[100:], np.sqrt(8.0)),
+    )
+    assert passes == [("float32", 1.0)] * 2
+
+
+def test_counts_fall_back_in_the_same_order(passes, rng):
+    rows = clusters(rng, n=300)
+    radius = knn(rows[:9], rows[9:], 40, backend="tree").distances[:, -1]
+    np.testing.assert_array_equal(
+        radius_count(rows[:9], rows[9:], radius, backend="exact"), within(rows[:9], rows[9:], radius)
+    )
+    assert [name for name, _ in passes] == ["float32", "float64"]
+    passes.clear()
+    sphere = 0.1 * np.eye(80)
+    assert radius_count(np.zeros((1, 80)), sphere, 0.1, backend="exact").tolist() == [80]
+    assert radius_count(np.zeros((1, 80)), sphere, np.nextafter(0.1, 0), backend="exact").tolist() == [0]
+    assert passes == [("float32", 0.0), ("float64", 0.0)] * 2
+
+
+def test_another_size_in_the_same_bucket_compiles_nothing(rng):
+    def search(n, m, k):
+        knn(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), k, backend="exact")
+        radius_count(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), 0.5, backend="exact")
+
+    search(40, 300, 5)
+    before = propose_block._cache_size(), count_block._cache_size()
+    search(33, 512, 5)
+    search(64, 257, 2)
+    search(57, 400, 8)
+    assert (propose_block._cache_size(), count_block._cache_size()) == before
+
+
+def test_large_batches_reuse_one_shape(rng):
+    reference = rng.standard_normal((40, 3))
+    knn(rng.standard_normal((513, 3)), reference, 1, backend="exact")
+    before = propose_block._cache_size()
+    knn(rng.standard_normal((1700, 3)), reference, 1, backend="exact")
+    assert propose_block._cache_size() == before
+
+
+def test_blocks_of_the_reference_are_merged(monkeypatch, rng):
+    monkeypatch.setattr(_exact, "tile_sizes", lambda *args: (16, 8, 32))
+    rows = rng.integers(0, 5, size=(230, 3)) + 0.5
+    found = knn(rows[:50], rows[50:], 6, backend="exact")
+    np.testing.assert_array_equal(found.indices, nearest(rows[:50], rows[50:], 6)[1])
+    np.testing.assert_array_equal(
+        radius_count(rows[:50], rows[50:], 2.0, backend="exact"), within(rows[:50], rows[50:], 2.0)
+    )
+
+
+def test_the_filter_maps_whole_numbers_exactly_and_scales_the_rest(rng):
+    whole = rng.integers(0, 256, size=(20, 5)).astype(float)
+    assert Filter.prepare(whole, whole, np.float32).slack == 0.0
+    assert Filter.prepare(1e4 * whole, whole, np.float32).slack > 0.0
+    assert Filter.prepare(1e4 * whole, whole, np.float64).slack == 0.0
+    scaled = Filter.prepare(1e-140 * (whole + 0.5), 1e-140 * whole, np.float32)
+    moved, norms = scaled.block(1e-140 * whole, None, 0, 20, 32)
+    assert 1e9 < norms[:20].max() < 2.0**41 and np.isinf(norms[20:]).all() and (moved[20:] == 0).all()
+
+
+def test_the_threshold_is_the_last_square_whose_root_is_within(rng):
+    radius = np.concatenate([[0.0, 1.0, 1e-150, 1e150], rng.random(1000), np.sqrt(rng.random(1000))])
+    threshold = squared_threshold(radius)
+    assert (np.sqrt(threshold) <= radius).all()
+    assert (np.sqrt(np.nextafter(threshold, np.inf)) > radius).all()
