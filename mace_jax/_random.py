@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mace_jax._types import Seed
@@ -15,7 +16,7 @@ __all__ = ["as_seed", "generator", "key"]
 def as_seed(seed: Seed) -> int:
     """A non-negative integer from an integer or a JAX key."""
     if isinstance(seed, jax.Array):
-        data = jax.random.key_data(seed) if jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key) else seed
+        data = jax.random.key_data(seed) if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key) else seed
         words = np.asarray(data, dtype=np.uint64).ravel()
         if words.size > 1:
             return int(sum(int(word) << (32 * place) for place, word in enumerate(words[::-1])))
@@ -38,7 +39,10 @@ def generator(seed: Seed, *path: str | int) -> np.random.Generator:
 
 def key(seed: Seed, *path: str | int) -> jax.Array:
     """A JAX key for one named purpose."""
-    made = jax.random.key(as_seed(seed) % 2**63 if as_seed(seed) >= 2**63 else as_seed(seed))
+    number = as_seed(seed)
+    made = jax.random.key(number & 0xFFFFFFFF)
+    while number := number >> 32:
+        made = jax.random.fold_in(made, number & 0xFFFFFFFF)
     for step in _path(path):
         made = jax.random.fold_in(made, step)
     return made

@@ -45,8 +45,10 @@ def epsilon_from_counts(
     ``epsilon_from_rates``; one pair of limits serves both.
 
     Args:
-        true_positives: Members guessed "member", out of ``n_members``.
-        false_positives: Non-members guessed "member", out of ``n_nonmembers``.
+        true_positives: Members guessed "member".
+        n_members: All members guessed about.
+        false_positives: Non-members guessed "member".
+        n_nonmembers: All non-members guessed about.
         delta: Of (epsilon, delta)-differential privacy.
         confidence_level: One-sided: the bound exceeds the truth with probability at most 1 minus this.
         method: Only "clopper_pearson".
@@ -129,4 +131,4 @@ def epsilon_from_advantage(
         return 0.0
     if advantage == 1.0 or excess(700.0) < 0.0:
         return float("inf")
-    return float(optimize.brentq(excess, 0.0, 700.0, xtol=1e-13, rtol=8.9e-16))
+    return optimize.bisect(excess, 0.0, 700.0, xtol=1e-13)  # type: ignore[return-value]

@@ -80,7 +80,7 @@ def load_records(path: str | os.PathLike[str]) -> Records:
         columns = reader(file)
     except PermissionError as error:
         raise PermissionError(
-            f"{file} may not be read by this user ({error.strerror}); change its permissions."
+            f"{file} may not be read by this user ({os.strerror(error.errno or 0)}); change its permissions."
         ) from error
     values = _stack(file, columns)
     return Records(values=_finite(file, values, columns), columns=_names(columns))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from mace_jax._random import as_seed
 from mace_jax._types import Seed
 from mace_jax.data import MembershipSample, stratified_folds
-from mace_jax.estimators import AbstractEstimator, FoldOutcome, Objective
+from mace_jax.estimators import AbstractEstimator, Objective
 
 __all__ = ["CrossFit", "FoldData", "cross_fit", "plan_folds"]
 
@@ -27,6 +27,16 @@ class FoldData:
     plan: Any
 
 
+class JudgedFold(NamedTuple):
+    """``FoldOutcome`` as host arrays."""
+
+    posterior: np.ndarray
+    decisions: np.ndarray
+    own_posterior: np.ndarray
+    own_decisions: np.ndarray
+    chosen: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossFit:
     """Out-of-fold results of one estimator on one query; pooled rows are members first, then non-members."""
@@ -36,7 +46,7 @@ class CrossFit:
     labels: np.ndarray  # (n + m,) int32, 1 = member
     fold_of: np.ndarray  # (n + m,) int8
     folds: tuple[FoldData, ...]
-    outcomes: tuple[FoldOutcome, ...]  # NumPy arrays
+    outcomes: tuple[JudgedFold, ...]
     neighbors: tuple[int | None, ...]  # k per fold
 
     def pooled(self, field: str) -> np.ndarray:
@@ -88,7 +98,7 @@ def refit(
     outcomes = []
     for fold in folds:
         outcome = estimator.fit_fold(fold.plan, jnp.asarray(labels[fold.train]), objective)
-        outcomes.append(FoldOutcome(*(np.asarray(field) for field in outcome)))
+        outcomes.append(JudgedFold(*(np.asarray(field) for field in outcome)))
     neighbors = tuple(
         estimator.neighbors(fold.plan, int(outcome.chosen)) for fold, outcome in zip(folds, outcomes, strict=True)
     )

@@ -29,7 +29,7 @@ def direct_nearest(
         if exclude_ids is not None:
             own = np.flatnonzero(exclude_ids[part] >= 0)
             rough[own, exclude_ids[part][own]] = np.inf
-        limit = np.partition(rough, k - 1, axis=1)[:, k - 1 : k]
+        limit = np.asarray(np.partition(rough, k - 1, axis=1)[:, k - 1 : k], dtype=np.float64)
         rows, ids = np.nonzero(rough <= widened(limit, queries.shape[1]))
         distance = squared_distances(queries[part], reference, rows, ids)
         squared[part], indices[part] = nearest_of_ragged(distance, rows, ids, len(rough), k)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mace_jax import cli
+
 START = """
 import pickle, sys, mace_jax
 from mace_jax.cli import main
@@ -47,3 +49,13 @@ def test_bars_on_a_terminal_only(tmp_path: Path, files, report, child_environmen
     assert (b"progress is on" in done.stdout) == terminal and b"Written: " in done.stdout
     assert (b"[bold]sorting scores" in seen) == terminal
     assert terminal or seen == b"", "nothing but errors on standard error when nobody watches"
+
+
+def test_the_bar_takes_any_text(monkeypatch) -> None:
+    with cli._progress() as progress:
+        assert progress is False
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with cli._progress() as progress:
+        assert callable(progress)
+        progress("[/bold] a column name", 0.0)
+        progress("done", 1.0)

@@ -124,6 +124,13 @@ def test_excluding_self_where_the_first_of_a_tied_group_is_the_query():
         check(y, y, 3, backend, exclude_self=True)
 
 
+@pytest.mark.parametrize("backend", ["exact", "tree"])
+def test_many_distinct_rows_at_one_distance(backend):
+    y = 0.1 * np.eye(30)
+    check(np.zeros((2, 30)), y, 3, backend)
+    check(y, y, 3, backend, exclude_self=True)
+
+
 def test_custom_exclusions_go_through_the_backend_object(rng):
     y = rng.integers(0, 3, size=(50, 2)).astype(float)
     x = rng.integers(0, 3, size=(20, 2)).astype(float)

@@ -17,6 +17,7 @@ from mace_jax.neighbors import (
     Neighbors,
     SortedBackend,
     TreeBackend,
+    _api,
     knn,
     radius_count,
 )
@@ -46,6 +47,12 @@ X, Y = np.zeros((4, 2)), np.ones((6, 2))
 def test_bad_input_is_named(arguments, error, message):
     with pytest.raises(error, match=message):
         knn(*arguments)
+
+
+def test_row_ids_must_fit(monkeypatch):
+    monkeypatch.setattr(_api, "_MOST_ROWS", 5)
+    with pytest.raises(ValueError, match="reference has 6 rows; at most 5 can be searched at once"):
+        knn(X, Y, 1)
 
 
 def test_excluding_self_needs_the_same_records():
