@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import math
 import time
 import warnings as python_warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -70,7 +71,7 @@ def audit(
         delta: Of the certified (epsilon, delta).
         confidence_level: Of intervals and certificates.
         n_resamples: Bootstrap replicates.
-        n_permutations: Permutations behind each null and p-value.
+        n_permutations: Permutations behind each null and p-value; at least 39 at a confidence level of 0.95.
         n_synthetic: Records drawn from ``model`` when ``synthetic`` is not given and the model can sample.
         seed: Fixes everything random.
         progress: True shows a progress bar on a terminal; a function is called with (stage, fraction done).
@@ -98,7 +99,7 @@ def audit(
         delta=_validate.probability(delta=delta),
         confidence_level=_validate.in_open_unit(confidence_level=confidence_level),
         n_resamples=_validate.positive_int(minimum=100, n_resamples=n_resamples),
-        n_permutations=_validate.positive_int(minimum=19, n_permutations=n_permutations),
+        n_permutations=_enough_permutations(n_permutations, confidence_level),
         seed=as_seed(seed),
     )
     first, second = _records(members=members), _records(nonmembers=nonmembers)
@@ -171,6 +172,18 @@ def audit(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         elapsed_seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _enough_permutations(n_permutations: int, confidence_level: float) -> int:
+    """The smallest p-value, 1 / (n + 1), must be able to reject at the level of one interval limit."""
+    n_permutations = _validate.positive_int(n_permutations=n_permutations)
+    fewest = math.ceil(2.0 / (1.0 - confidence_level) - 1e-9) - 1
+    if n_permutations < fewest:
+        raise ValueError(
+            f"n_permutations={n_permutations} cannot give a p-value small enough for confidence_level="
+            f"{confidence_level}: with so few, no interval could exclude 0; pass at least {fewest}."
+        )
+    return n_permutations
 
 
 def _as_metrics(metrics: Sequence[LinearFractional | str]) -> Sequence[LinearFractional | str]:

@@ -171,23 +171,23 @@ def test_warnings_name_what_was_seen(rng):
 
 
 def test_tiny_and_discrete_inputs_run():
-    report = audit([0.0, 1.0], [0.0, 2.0], n_permutations=19, n_resamples=100)
+    report = audit([0.0, 1.0], [0.0, 2.0], n_permutations=39, n_resamples=100)
     assert report.control is None and "needs at least 8 non-members" in report.control_skipped
     assert report.certificate.epsilon == 0.0
-    binary = audit(np.arange(40) % 2, np.arange(40) % 4 == 0, n_permutations=19, n_resamples=100)
+    binary = audit(np.arange(40) % 2, np.arange(40) % 4 == 0, n_permutations=39, n_resamples=100)
     assert binary.control is not None
 
 
 def test_progress_true_is_quiet_without_a_terminal(capsys):
     sample = GaussianShift(1.0).draw(30, 30, seed=0)
-    audit(sample.members, sample.nonmembers, n_permutations=19, n_resamples=100, progress=True)
+    audit(sample.members, sample.nonmembers, n_permutations=39, n_resamples=100, progress=True)
     assert capsys.readouterr().err == ""
 
 
 def test_progress_bars_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     sample = GaussianShift(1.0).draw(30, 30, seed=0)
-    audit(sample.members, sample.nonmembers, n_permutations=19, n_resamples=100, progress=True)
+    audit(sample.members, sample.nonmembers, n_permutations=39, n_resamples=100, progress=True)
     assert "permutation null" in capsys.readouterr().err
 
 
@@ -209,7 +209,8 @@ NORMAL = np.linspace(0, 1, 20)
         ({"confidence_level": 95}, ValueError, "confidence_level=95 must lie strictly between 0 and 1"),
         ({"delta": -1}, ValueError, "delta=-1 must be a probability"),
         ({"n_resamples": 5}, ValueError, "n_resamples=5 must be at least 100"),
-        ({"n_permutations": 5}, ValueError, "n_permutations=5 must be at least 19"),
+        ({"n_permutations": 5}, ValueError, "n_permutations=5 cannot give a p-value small enough for confidence_level=0.95: .* pass at least 39"),
+        ({"n_permutations": 99, "confidence_level": 0.99}, ValueError, "pass at least 199"),
         ({"metrics": ()}, ValueError, r"metrics=\(\) is empty"),
         ({"metrics": "auc"}, ValueError, "metric='auc' is not known"),
         ({"seed": -3}, ValueError, "seed=-3 must be at least 0"),

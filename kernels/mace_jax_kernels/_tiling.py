@@ -58,7 +58,7 @@ def is_traced(array: object) -> TypeGuard[jax.Array]:
     return isinstance(array, Tracer)
 
 
-def pad_rows(array: Rows, rows: int, fill: float = 0.0) -> Rows:
+def pad_rows(array: Rows, rows: int, fill: float | int = 0.0) -> Rows:
     """``array`` with ``fill`` rows appended up to ``rows``; on the host unless JAX is tracing, so nothing compiles."""
     missing = rows - array.shape[0]
     if missing == 0:

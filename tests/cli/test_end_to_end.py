@@ -16,7 +16,7 @@ from mace_jax.datasets import closed_form
 
 SMALL = ("--resamples", 200)
 WHOLE_AUDIT = mace_jax.audit
-QUICK_AUDIT = functools.partial(WHOLE_AUDIT, n_permutations=19)  # the real audit, with the smallest null
+QUICK_AUDIT = functools.partial(WHOLE_AUDIT, n_permutations=39)  # the real audit, with the smallest null
 
 
 @pytest.fixture(autouse=True)
