@@ -67,5 +67,7 @@ def test_bad_arguments():
             select_k(np.zeros((2, 4)), k)
     with pytest.raises(ValueError, match="values has shape"):
         select_k(1.0, 1)
+    with pytest.raises(ValueError, match="values must be floating point, got int32"):
+        select_k(np.zeros((2, 4), np.int32), 1)
     with pytest.raises(NotImplementedError, match="implementation='cuda' does not exist"):
         select_k(np.zeros((2, 4)), 1, implementation="cuda")

@@ -29,7 +29,7 @@ def select_k(values: ArrayLike, k: int, *, implementation: str | None = None) ->
     per row for block size ``b`` near ``sqrt(n / k)``, or one sorted row where ``k > n / 128``.
 
     Raises:
-        ValueError: ``k`` is not between 1 and the row length.
+        ValueError: ``k`` is not between 1 and the row length, or ``values`` are not floating point.
         NotImplementedError: unknown ``implementation``.
 
     Example:
@@ -39,6 +39,8 @@ def select_k(values: ArrayLike, k: int, *, implementation: str | None = None) ->
     values = jnp.asarray(values)
     if values.ndim == 0 or not 1 <= k <= values.shape[-1]:
         raise ValueError(f"k={k!r} must be between 1 and the row length; values has shape {values.shape}.")
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(f"values must be floating point, got {values.dtype}.")
     if implementation not in _IMPLEMENTATIONS:
         raise NotImplementedError(f"implementation={implementation!r} does not exist; use 'xla' or 'reference'.")
     return Selected(*(jnp.asarray(part) for part in _IMPLEMENTATIONS[implementation](values, k)))
