@@ -11,20 +11,18 @@ import warnings as python_warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from mace_jax import _validate
 from mace_jax._audit_control import run_control
-from mace_jax._audit_query import EvaluatedQuery, Settings, audit_query, fit_query
-from mace_jax._progress import Stages, open_stages
+from mace_jax._audit_inputs import checked_records, column_queries, note_duplicates, run_queries, side_records
+from mace_jax._audit_query import Settings, audit_query, fit_query
+from mace_jax._progress import open_stages
 from mace_jax._random import as_seed
-from mace_jax._types import FloatArray, SamplesRecords, Seed
+from mace_jax._types import Seed
 from mace_jax.certificates._api import certify_crossfits
-from mace_jax.data import MembershipSample, count_shared_rows, duplicated_share
 from mace_jax.metrics import LinearFractional
 from mace_jax.metrics._linear_fractional import named_metric
 from mace_jax.metrics._risk import risk_of_crossfit
-from mace_jax.queries import AbstractQuery, default_queries
+from mace_jax.queries import AbstractQuery
 from mace_jax.report import SCHEMA_VERSION, DataSummary, QueryResult, Report
 from mace_jax.report._verdict import is_leak, verdict_sentence
 
@@ -102,7 +100,7 @@ def audit(
         n_permutations=_enough_permutations(n_permutations, confidence_level),
         seed=as_seed(seed),
     )
-    first, second = _records(members=members), _records(nonmembers=nonmembers)
+    first, second = checked_records(members=members), checked_records(nonmembers=nonmembers)
     _validate.same_features(members=first, nonmembers=second)
     notes: list[str] = []
     with open_stages(progress) as stages, _collected_warnings(notes):
@@ -110,16 +108,16 @@ def audit(
             mode, synthetic_records, reference_records = "query outputs", None, None
             if reference is not None:
                 raise ValueError("reference= calibrates queries of records; pass synthetic= or model= with it.")
-            evaluated = _columns(first, second, column_names, settings)
+            evaluated = column_queries(first, second, column_names)
         else:
             mode = "records"
-            synthetic_records, reference_records = _side_records(
+            synthetic_records, reference_records = side_records(
                 first, synthetic, reference, model, n_synthetic, settings, stages
             )
-            evaluated = _run_queries(
+            evaluated = run_queries(
                 first, second, queries, synthetic_records, reference_records, model, settings, stages, notes
             )
-        shared = _look_for_duplicates(first, second, mode, notes)
+        shared = note_duplicates(first, second, mode, notes)
         for query in evaluated:
             query.note_constants(notes)
         fits = {
@@ -191,119 +189,6 @@ def _as_metrics(metrics: Sequence[LinearFractional | str]) -> Sequence[LinearFra
     if not chosen:
         raise ValueError("metrics=() is empty; pass at least one, for example metrics=('balanced_accuracy',).")
     return chosen
-
-
-def _records(**argument: Any) -> FloatArray:
-    ((name, value),) = argument.items()
-    return _validate.finite(**{name: _validate.min_rows(2, **{name: _validate.as_records(**{name: value})})})
-
-
-def _columns(
-    members: FloatArray, nonmembers: FloatArray, names: Sequence[str] | None, settings: Settings
-) -> list[EvaluatedQuery]:
-    """Every column as a scalar query, and all of them together."""
-    width = members.shape[1]
-    titles = [f"column {column}" for column in range(width)] if names is None else [str(name) for name in names]
-    if names is None and width == 1:
-        titles = ["score"]
-    if len(titles) != width:
-        raise ValueError(f"column_names has {len(titles)} names for {width} columns; pass one name per column.")
-    if len(set(titles)) != width:
-        repeated = next(name for name in titles if titles.count(name) > 1)
-        raise ValueError(f"column_names has {repeated!r} more than once; give every column its own name.")
-    found = [
-        EvaluatedQuery(
-            title,
-            "Scores supplied by the user; higher is read as more member-like.",
-            MembershipSample(members[:, [column]], nonmembers[:, [column]]),
-        )
-        for column, title in enumerate(titles)
-    ]
-    if width > 1:
-        together = "all columns together"
-        while together in titles:
-            together += " "
-        found.append(
-            EvaluatedQuery(together, "All supplied scores as one vector.", MembershipSample(members, nonmembers))
-        )
-    return found
-
-
-def _side_records(
-    members: FloatArray,
-    synthetic: Any,
-    reference: Any,
-    model: Any,
-    n_synthetic: int,
-    settings: Settings,
-    stages: Stages,
-) -> tuple[FloatArray | None, FloatArray | None]:
-    """Checked synthetic and reference records; synthetic ones are drawn if the model can."""
-    if synthetic is None and isinstance(model, SamplesRecords):
-        n_synthetic = _validate.positive_int(n_synthetic=n_synthetic)
-        with stages.stage("drawing synthetic records"):
-            synthetic = model.sample(n_synthetic, seed=settings.seed)
-    checked: list[FloatArray | None] = []
-    for name, value in (("synthetic", synthetic), ("reference", reference)):
-        if value is None:
-            checked.append(None)
-            continue
-        records = _records(**{name: value})
-        _validate.same_features(**{name: records, "members": members})
-        checked.append(records)
-    return checked[0], checked[1]
-
-
-def _run_queries(
-    members: FloatArray,
-    nonmembers: FloatArray,
-    queries: Literal["auto"] | Sequence[AbstractQuery],
-    synthetic: FloatArray | None,
-    reference: FloatArray | None,
-    model: Any,
-    settings: Settings,
-    stages: Stages,
-    notes: list[str],
-) -> list[EvaluatedQuery]:
-    if isinstance(queries, str):
-        if queries != "auto":
-            raise ValueError(f"queries={queries!r} is not known; pass 'auto' or a sequence of query objects.")
-        chosen = default_queries(synthetic=synthetic, reference=reference, model=model)
-    else:
-        chosen = tuple(queries)
-        if not chosen:
-            raise ValueError("queries=() is empty; pass at least one query or 'auto'.")
-        for query in chosen:
-            if not isinstance(query, AbstractQuery):
-                raise TypeError(f"queries holds {query!r}, which is no query; see mace_jax.queries.")
-    names = [query.name for query in chosen]
-    if len(set(names)) != len(names):
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"queries has two named {repeated!r}; give every query its own name.")
-    found = []
-    for query in stages.each(chosen, "query", lambda one: one.name):
-        outputs = [query(records, seed=settings.seed) for records in (members, nonmembers)]
-        found.append(EvaluatedQuery(query.name, f"{query.description} ({query.source})", MembershipSample(*outputs)))
-    return found
-
-
-def _look_for_duplicates(members: FloatArray, nonmembers: FloatArray, mode: str, notes: list[str]) -> int:
-    """Count members that occur among the non-members; equal scores alone are nothing unusual."""
-    shared = count_shared_rows(members, nonmembers)
-    suspicious = mode == "records" or max(duplicated_share(members), duplicated_share(nonmembers)) < 0.01
-    if shared and suspicious:
-        notes.append(
-            f"{shared} of {len(members)} members also occur among the non-members. This voids the comparison, which "
-            "assumes that non-members were not trained on: remove them from one of the two files and run again."
-        )
-    if mode == "records":
-        for column in np.flatnonzero((np.ptp(members, axis=0) == 0) & (np.ptp(nonmembers, axis=0) == 0))[:1]:
-            constant = int(((np.ptp(members, axis=0) == 0) & (np.ptp(nonmembers, axis=0) == 0)).sum())
-            notes.append(
-                f"{constant} of {members.shape[1]} record columns are constant (first: column {column}); "
-                "they were kept and carry no information."
-            )
-    return shared
 
 
 @contextlib.contextmanager

@@ -209,7 +209,11 @@ NORMAL = np.linspace(0, 1, 20)
         ({"confidence_level": 95}, ValueError, "confidence_level=95 must lie strictly between 0 and 1"),
         ({"delta": -1}, ValueError, "delta=-1 must be a probability"),
         ({"n_resamples": 5}, ValueError, "n_resamples=5 must be at least 100"),
-        ({"n_permutations": 5}, ValueError, "n_permutations=5 cannot give a p-value small enough for confidence_level=0.95: .* pass at least 39"),
+        (
+            {"n_permutations": 5},
+            ValueError,
+            "n_permutations=5 cannot give a p-value small enough for confidence_level=0.95: .* pass at least 39",
+        ),
         ({"n_permutations": 99, "confidence_level": 0.99}, ValueError, "pass at least 199"),
         ({"metrics": ()}, ValueError, r"metrics=\(\) is empty"),
         ({"metrics": "auc"}, ValueError, "metric='auc' is not known"),
@@ -237,3 +241,19 @@ def test_repeated_column_names(rng):
 
 def test_the_module_offers_what_it_names():
     assert mace_jax.audit is audit
+
+
+def test_a_model_that_answers_by_row_number_does_not_look_like_a_leak(rng):
+    """Members come first in the pool: an answer that drifts with the row must not tell them apart."""
+
+    class Drifting:
+        def discriminator_score(self, records):
+            return np.arange(len(records)) + rng.normal(size=len(records))
+
+    report = audit(rng.normal(size=(200, 3)), rng.normal(size=(200, 3)), model=Drifting(), **QUICK)
+    assert report.queries[0].advantage.p_value > 0.01
+
+
+def test_few_synthetic_records_are_said(rng):
+    report = audit(rng.normal(size=(30, 2)), rng.normal(size=(30, 2)), synthetic=rng.normal(size=(3, 2)), **QUICK)
+    assert "only 3 synthetic records" in " ".join(report.warnings)
