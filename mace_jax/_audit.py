@@ -82,7 +82,8 @@ def audit(
         TypeError: input that is not numeric, or a query that is none.
         ValueError: fewer than 2 rows, NaN or infinity, different widths, prior or levels outside (0, 1).
 
-    Memory: the inputs as float64, about 150 bytes per record and scalar query, 2.5 kB per record and vector query.
+    Memory: the inputs as float64, about 0.3 kB per record and scalar query and 2.5 kB per record and vector query, plus
+    the larger of 0.2 GB and 4 kB per record of the largest query while its null is computed.
 
     Example:
         >>> rng = np.random.default_rng(0)

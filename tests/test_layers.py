@@ -28,6 +28,7 @@ TIERS = {
     "distributed": 6.0,
     "report": 7.0,
     "_audit_query": 7.8,
+    "_audit_inputs": 7.85,
     "_audit_control": 7.9,
     "_audit": 8.0,
     "demo": 9.0,

@@ -85,6 +85,22 @@ def test_certificate_of_randomized_response_is_below_epsilon_and_tight(n, capsys
 
 
 @pytest.mark.slow
+def test_audit_of_randomized_response_stays_below_epsilon(capsys):
+    law, runs = RandomizedResponse(1.0), 200
+    epsilons = []
+    for seed in range(runs):
+        sample = law.draw(2000, 2000, seed=seed)
+        epsilons.append(audit(sample.members, sample.nonmembers, n_permutations=39, seed=seed).certificate.epsilon)
+    with capsys.disabled():
+        print(
+            f"\n  randomized response at epsilon 1, 2000 + 2000, {runs} audits: certified epsilon above the truth "
+            f"{sum(epsilon > 1.0 for epsilon in epsilons)}, mean bound {np.mean(epsilons):.3f}"
+        )
+    assert sum(epsilon > 1.0 for epsilon in epsilons) <= largest_count(runs, 0.05)
+    assert np.mean(epsilons) > 0.8
+
+
+@pytest.mark.slow
 def test_certificate_of_laplace_shift_is_below_epsilon(capsys):
     law, runs = LaplaceShift(1.0), 400
     epsilons = np.asarray([certify(law.draw(1000, 1000, seed=seed), seed=seed).epsilon for seed in range(runs)])

@@ -66,11 +66,14 @@ def permutation_null(
         return hits / n1, alarms / n0
 
     pairs = [run(0)]  # compiles
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(max_workers=2)
+    try:
         for pair in pool.map(run, starts[1:]):
             pairs.append(pair)
             if on_progress is not None:
                 on_progress(len(pairs) / len(starts))
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interruption waits for two batches, not for all
     hits, alarms = (np.concatenate(rows)[:n_permutations] for rows in zip(*pairs, strict=True))
     return hits, alarms
 
