@@ -70,10 +70,10 @@ notebooks: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python -m pytest -m '' tests/test_notebooks.py
 
 bench: $(VENV)/.installed
-	$(BIN)/python -m bench.bench_audit
+	set -e; for file in bench/bench_*.py; do $(BIN)/python -m bench.$$(basename $$file .py); done
 
 bench-smoke: $(VENV)/.installed
-	$(BIN)/python -m bench.bench_audit --smoke
+	set -e; for file in bench/bench_*.py; do $(BIN)/python -m bench.$$(basename $$file .py) --smoke; done
 
 wheel-check: $(VENV)/.installed $(VENV)/.lint
 	.ci/wheel-check $(BIN)/python

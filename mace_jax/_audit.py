@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import importlib.metadata
 import math
@@ -69,7 +70,8 @@ def audit(
         delta: Of the certified (epsilon, delta).
         confidence_level: Of intervals and certificates.
         n_resamples: Bootstrap replicates.
-        n_permutations: Permutations behind each null and p-value; at least 39 at a confidence level of 0.95.
+        n_permutations: Permutations behind each null and p-value; at least 39 at a confidence level of 0.95,
+            and raised where the number of queries needs more.
         n_synthetic: Records drawn from ``model`` when ``synthetic`` is not given and the model can sample.
         seed: Fixes everything random.
         progress: True shows a progress bar on a terminal; a function is called with (stage, fraction done).
@@ -86,6 +88,7 @@ def audit(
     the larger of 0.2 GB and 4 kB per record of the largest query while its null is computed.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> report = audit(rng.normal(1, 1, 400), rng.normal(0, 1, 400), n_permutations=99)
         >>> report.leak_detected
@@ -118,6 +121,7 @@ def audit(
             evaluated = run_queries(
                 first, second, queries, synthetic_records, reference_records, model, settings, stages, notes
             )
+        settings = _enough_for_queries(settings, len(evaluated), notes)
         shared = note_duplicates(first, second, mode, notes)
         for query in evaluated:
             query.note_constants(notes)
@@ -143,7 +147,7 @@ def audit(
             n_looks=len(results),
         )
         control, skipped = run_control(evaluated, settings, stages)
-    leak = is_leak(results, settings.confidence_level)
+    leak = is_leak(results, certificate, settings.confidence_level)
     return Report(
         schema_version=SCHEMA_VERSION,
         verdict=verdict_sentence(results, certificate, leak, control),
@@ -183,6 +187,18 @@ def _enough_permutations(n_permutations: int, confidence_level: float) -> int:
             f"{confidence_level}: with so few, no interval could exclude 0; pass at least {fewest}."
         )
     return n_permutations
+
+
+def _enough_for_queries(settings: Settings, n_queries: int, notes: list[str]) -> Settings:
+    """Holm's correction multiplies the smallest p-value by the number of queries; it must still be able to reject."""
+    fewest = math.ceil(n_queries / (1.0 - settings.confidence_level) - 1e-9) - 1
+    if settings.n_permutations >= fewest:
+        return settings
+    notes.append(
+        f"n_permutations was raised from {settings.n_permutations} to {fewest}: with fewer, {n_queries} queries at "
+        f"confidence_level={settings.confidence_level} could never show a leak."
+    )
+    return dataclasses.replace(settings, n_permutations=fewest)
 
 
 def _as_metrics(metrics: Sequence[LinearFractional | str]) -> Sequence[LinearFractional | str]:

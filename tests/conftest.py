@@ -8,6 +8,19 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and types of array code are checked at run time, in tests only.
+install_import_hook(
+    [
+        "mace_jax.estimators",
+        "mace_jax_kernels.knn.xla",
+        "mace_jax_kernels.radius_count",
+        "mace_jax_kernels.select_k",
+        "mace_jax_kernels.sorted_window",
+    ],
+    "beartype.beartype",
+)
 
 hypothesis.settings.register_profile(
     "mace_jax",

@@ -226,4 +226,5 @@ def _plug_in(fitted: CrossFit, metric: LinearFractional, prior: float) -> float:
     posterior = prior * half / (prior * half + (1.0 - prior) * (1.0 - half))
     n, m = int(fitted.labels.sum()), int((1 - fitted.labels).sum())
     weights = np.where(fitted.labels == 1, prior / n, (1.0 - prior) / m)
-    return metric.normalize(metric.optimum(posterior, weights, prior=prior), prior=prior)
+    # where no neighbor is a non-member, small priors make the estimated members more than there are
+    return min(1.0, metric.normalize(metric.optimum(posterior, weights, prior=prior), prior=prior))

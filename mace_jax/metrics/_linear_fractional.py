@@ -71,11 +71,12 @@ class LinearFractional:
         return float(out) if np.ndim(out) == 0 else out
 
     def objective(self, *, prior: float = 0.5) -> Objective:
-        """The form that estimators fit."""
+        """The form that estimators fit: the normalized metric, which is 0 at the best constant guess."""
+        coefficients, trivial = self._coefficients(prior), self.trivial(prior=prior)
+        # subtracted here in float64: in float32 a small gain over a large trivial value would be lost
+        coefficients[:3] = (coefficients[:3] - trivial * coefficients[3:]) / (1.0 - trivial)
         return Objective(
-            jnp.asarray(self._coefficients(prior), dtype=jnp.float32),
-            jnp.asarray(prior, dtype=jnp.float32),
-            jnp.asarray(self.trivial(prior=prior), dtype=jnp.float32),
+            jnp.asarray(coefficients, dtype=jnp.float32), jnp.asarray(prior, dtype=jnp.float32), jnp.asarray(0.0)
         )
 
     def optimum(self, posterior: ArrayLike, weights: ArrayLike, *, prior: float = 0.5) -> float:
@@ -99,7 +100,7 @@ class LinearFractional:
             value = (c0 + c1 * positives + c2 * guesses) / (d0 + d1 * positives + d2 * guesses)
             if value <= reached:
                 return reached
-            reached = value
+            reached = float(value)
 
 
 def _accuracy(prior: float) -> tuple[_Weights, _Weights]:

@@ -72,12 +72,19 @@ class Roc:
         )
 
     def auc_interval(self, confidence_level: float = 0.95) -> tuple[float, float]:
-        """DeLong interval on the logit scale; at 0 or 1 that of one pair more in the wrong order."""
+        """DeLong interval on the logit scale.
+
+        Where its error is 0, as under perfect separation, or unknown, as for a single record: the Clopper-Pearson
+        interval of as many disjoint pairs as the smaller group allows.
+        """
         level = _validate.in_open_unit(confidence_level=confidence_level)
-        smallest = 0.5 / (self.n_members * self.n_nonmembers)
-        auc = float(np.clip(self.auc, smallest, 1.0 - smallest))
-        error = max(self.auc_standard_error, np.sqrt(auc * (1 - auc) / min(self.n_members, self.n_nonmembers)) * 1e-3)
-        reach = special.ndtri((1.0 + level) / 2.0) * error / (auc * (1.0 - auc))
+        pairs, auc = min(self.n_members, self.n_nonmembers), self.auc
+        if pairs < 2 or self.auc_standard_error == 0.0:
+            tail, hits = (1.0 - level) / 2.0, auc * pairs
+            low = stats.beta.ppf(tail, hits, pairs - hits + 1.0) if hits > 0.0 else 0.0
+            high = stats.beta.ppf(1.0 - tail, hits + 1.0, pairs - hits) if hits < pairs else 1.0
+            return float(low), float(high)
+        reach = special.ndtri((1.0 + level) / 2.0) * self.auc_standard_error / (auc * (1.0 - auc))
         low, high = special.expit(special.logit(auc) + np.asarray([-reach, reach]))
         return float(low), float(high)
 

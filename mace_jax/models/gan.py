@@ -18,7 +18,7 @@ from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _files, _settings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.layers import MLP
+from mace_jax.models.layers import MLP, outputs
 from mace_jax.models.train import AbstractTrainer, in_blocks, train
 
 __all__ = ["GAN", "FittedGAN"]
@@ -238,11 +238,11 @@ class _Trainer(AbstractTrainer):
 
     def generate(self, parameters: Any, noise: Float[Array, "n z"], one_hot: Float[Array, "n c"]) -> Array:
         network = MLP((*self.settings.generator_hidden, self.n_features))
-        return jnp.tanh(network.apply(parameters["generator"], jnp.concatenate([noise, one_hot], axis=1)))
+        return jnp.tanh(outputs(network, parameters["generator"], noise, one_hot))
 
     def logit(self, parameters: Any, records: Float[Array, "n d"], one_hot: Float[Array, "n c"]) -> Array:
         network = MLP((*self.settings.discriminator_hidden, 1))
-        return network.apply(parameters["discriminator"], jnp.concatenate([records, one_hot], axis=1))[:, 0]
+        return outputs(network, parameters["discriminator"], records, one_hot)[:, 0]
 
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
         rates = {

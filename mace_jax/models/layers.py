@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["MLP", "Decoder", "Encoder"]
+__all__ = ["MLP", "Decoder", "Encoder", "outputs"]
 
 _GLOROT = nn.initializers.glorot_uniform()
 
@@ -53,3 +53,8 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(self, codes: Float[Array, "n z"]) -> Float[Array, "n d"]:
         return jax.nn.sigmoid(MLP((*self.hidden, self.n_features))(codes))
+
+
+def outputs(network: nn.Module, weights: Any, *inputs: Float[Array, "n _"]) -> Any:
+    """The network's outputs for inputs placed side by side."""
+    return network.apply(weights, jnp.concatenate(inputs, axis=1))

@@ -56,6 +56,11 @@ class Trained(NamedTuple):
     history: tuple[tuple[float, ...], ...]
 
 
+@functools.partial(jax.jit, static_argnames=("trainer",))
+def _initial(trainer: AbstractTrainer, key: Array) -> dict[str, Any]:
+    return trainer.initial(key)
+
+
 # A loop with traced bounds: one compiled program for chunks of any length, so that a resumed run repeats the
 # arithmetic of an uninterrupted one bit for bit. Each step's randomness depends on its number alone.
 @functools.partial(jax.jit, static_argnames=("trainer",))
@@ -91,7 +96,8 @@ def train(
     checkpoint_dir: str | os.PathLike[str] | None,
 ) -> Trained:
     """Run ``steps`` updates from the start, or from where ``checkpoint_dir`` says an equal run stopped."""
-    state = jax.jit(trainer.initial)(_random.key(seed, "initial weights"))
+    with _float32():
+        state = _initial(trainer, _random.key(seed, "initial weights"))
     run = checkpoint.fingerprint({"settings": settings, "seed": str(seed)}, records, one_hot)
     done, history = 0, []
     if checkpoint_dir is not None and (Path(checkpoint_dir) / checkpoint.TRAINING_FILE).exists():
@@ -101,11 +107,12 @@ def train(
     with _progress(progress, f"Training {name}", steps, done) as bar:
         while done < steps:
             stop = min(steps, (done // CHUNK + 1) * CHUNK)
-            state, losses = _advance(trainer, state, *on_device, key, jnp.int32(done), jnp.int32(stop))
+            with _float32():
+                state, losses = _advance(trainer, state, *on_device, key, jnp.int32(done), jnp.int32(stop))
             losses = [float(loss) for loss in np.asarray(losses)]
             if not np.isfinite(losses).all():
                 raise FloatingPointError(
-                    f"training diverged between steps {done} and {stop} (losses {losses}); lower learning_rate."
+                    f"training diverged between steps {done} and {stop} (losses {losses}); lower the learning rates."
                 )
             history.append((stop, *losses))
             bar.advance(stop - done)
@@ -156,6 +163,13 @@ def _resume(
         )
     history = [(int(row[0]), *map(float, row[1:])) for row in content["history"]]
     return done, history, serialization.from_state_dict(state, content["state"])
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """The same arithmetic whatever the caller's precision: Adam raises floats to integer step counts."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 class _Silent:

@@ -20,7 +20,7 @@ from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _files, _settings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.layers import Decoder, Encoder
+from mace_jax.models.layers import Decoder, Encoder, outputs
 from mace_jax.models.train import AbstractTrainer, in_blocks, train
 
 __all__ = ["VAE", "FittedVAE"]
@@ -266,11 +266,11 @@ class _Trainer(AbstractTrainer):
 
     def encode(self, parameters: Any, records: Array, one_hot: Array) -> tuple[Array, Array]:
         network = Encoder(self.settings.encoder_hidden, self.settings.latent_dim)
-        return network.apply(parameters["encoder"], jnp.concatenate([2.0 * records - 1.0, one_hot], axis=1))
+        return outputs(network, parameters["encoder"], 2.0 * records - 1.0, one_hot)
 
     def decode(self, parameters: Any, codes: Float[Array, "n z"], one_hot: Float[Array, "n c"]) -> Array:
         network = Decoder(self.settings.decoder_hidden, self.n_features)
-        return network.apply(parameters["decoder"], jnp.concatenate([codes, one_hot], axis=1))
+        return outputs(network, parameters["decoder"], codes, one_hot)
 
     def initial(self, key: Array) -> dict[str, Any]:
         settings = self.settings

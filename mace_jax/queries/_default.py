@@ -21,7 +21,7 @@ def default_queries(*, synthetic: Any, reference: Any, model: Any, k: int = 5) -
     Synthetic records allow the distance to the nearest one, the vector of the k nearest distances and the Monte Carlo
     ball count; reference records add the calibrated distance; a model adds its discriminator score and its
     reconstruction error if it has the method. What the synthetic set is too small for (the vector: fewer than 2 rows;
-    the ball count: fewer than 6 rows that do not all repeat) is left out.
+    the ball count: fewer than 6 rows, or all equal) is left out.
 
     Args:
         synthetic: Records drawn from the model, ``(s, d)``, or None.

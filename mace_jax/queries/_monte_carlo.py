@@ -26,9 +26,8 @@ class MonteCarlo(AbstractQuery):
     The radius is fixed without a look at the records under audit. Unless it is given, it is the median, over at most
     1000 evenly spaced records of the reference set, of the distance to the max(5, ceil(s / 1000))-th nearest of the s
     synthetic records. Without a reference set the synthetic records themselves take its place, and the neighbors are
-    the *other* synthetic records. If that median is 0, because synthetic records repeat, the smallest positive one of
-    those distances is taken. The result is raised by one part in a million, so that records at exactly that
-    distance (integer data) lie inside whatever the rounding.
+    the *other* synthetic records. If that median is 0, because synthetic records repeat, the radius is the smallest
+    distance from at most 1000 evenly spaced distinct synthetic records to another distinct one.
 
     Args:
         synthetic: Records drawn from the model, ``(s, d)``.
@@ -38,7 +37,7 @@ class MonteCarlo(AbstractQuery):
     Raises:
         TypeError: an argument is not numeric.
         ValueError: NaN, different numbers of columns, a radius that is not above 0, too few synthetic records to set
-            one, or only repeated ones.
+            one, or only equal ones.
 
     References:
         Hilprecht et al. (2019), Monte Carlo and reconstruction membership inference attacks against generative models.
@@ -61,8 +60,8 @@ class MonteCarlo(AbstractQuery):
             radius = default_radius(array, centers)
             if radius == 0.0:
                 raise ValueError(
-                    f"no radius above 0 can be chosen from synthetic ({len(array)} rows): the Monte Carlo query needs at "
-                    "least 6 rows that do not all repeat; draw more records or pass radius."
+                    f"no radius above 0 can be chosen from synthetic ({len(array)} rows): the Monte Carlo query needs "
+                    "at least 6 rows that are not all equal; draw more records or pass radius."
                 )
         elif _validate.non_negative(radius=radius) == 0.0:
             raise ValueError(f"radius={radius!r} must be above 0; leave it out to have one chosen.")
@@ -91,15 +90,20 @@ class MonteCarlo(AbstractQuery):
 
 
 def default_radius(synthetic: FloatArray, reference: FloatArray | None) -> float:
-    """The radius described in ``MonteCarlo``; 0 when the synthetic records are too few or too often repeated."""
+    """The radius described in ``MonteCarlo``; 0 when the synthetic records are too few or all equal."""
     place = max(5, math.ceil(len(synthetic) / 1000))
     itself = 0 if reference is not None else 1  # a synthetic record is its own nearest neighbor, at distance 0
     if len(synthetic) < place + itself:
         return 0.0
-    centers = synthetic if reference is None else reference
-    rows = np.linspace(0, len(centers) - 1, min(_MAX_ROWS, len(centers))).round().astype(np.int64)
-    distances = knn(centers[rows], synthetic, place + itself).distances[:, -1].astype(np.float64)
-    radius = float(np.median(distances))
-    if radius == 0.0 and distances.any():
-        radius = float(distances[distances > 0].min())
-    return radius * (1.0 + 1e-6)
+    centers = _spread(synthetic if reference is None else reference)
+    radius = float(np.median(knn(centers, synthetic, place + itself).distances[:, -1]))
+    if radius == 0.0:
+        distinct = np.unique(synthetic, axis=0)
+        if len(distinct) > 1:
+            radius = float(knn(_spread(distinct), distinct, 2).distances[:, 1].min())
+    return radius
+
+
+def _spread(rows: FloatArray) -> FloatArray:
+    """At most 1000 evenly spaced rows."""
+    return rows[np.linspace(0, len(rows) - 1, min(_MAX_ROWS, len(rows))).round().astype(np.int64)]
