@@ -191,7 +191,7 @@ def _enough_permutations(n_permutations: int, confidence_level: float) -> int:
 
 def _enough_for_queries(settings: Settings, n_queries: int, notes: list[str]) -> Settings:
     """Holm's correction multiplies the smallest p-value by the number of queries; it must still be able to reject."""
-    fewest = math.ceil(n_queries / (1.0 - settings.confidence_level) - 1e-9) - 1
+    fewest = math.ceil(2.0 * n_queries / (1.0 - settings.confidence_level) - 1e-9) - 1
     if settings.n_permutations >= fewest:
         return settings
     notes.append(

@@ -13,7 +13,7 @@ from mace_jax._random import generator
 from mace_jax.certificates._api import certify_crossfits
 from mace_jax.data import MembershipSample
 from mace_jax.report import AdvantageResult, ControlResult
-from mace_jax.report._verdict import holm
+from mace_jax.report._verdict import rejected
 
 __all__ = ["run_control"]
 
@@ -59,8 +59,8 @@ def run_control(
 
 
 def _found(estimates: Sequence[tuple[str, AdvantageResult]], confidence_level: float) -> list[str]:
-    adjusted = holm([estimate.p_value for _, estimate in estimates])
-    return [name for (name, _), p in zip(estimates, adjusted, strict=True) if p <= 1.0 - confidence_level]
+    fallen = rejected([estimate.p_value for _, estimate in estimates], confidence_level)
+    return [name for (name, _), falls in zip(estimates, fallen, strict=True) if falls]
 
 
 def _sentence(found: list[str], epsilon: float, passed: bool) -> str:
@@ -69,6 +69,6 @@ def _sentence(found: list[str], epsilon: float, passed: bool) -> str:
     what = f"a difference in {', '.join(map(repr, found))}" if found else f"an epsilon of {epsilon:.3g}"
     return (
         f"Between two halves of the non-members, where there is nothing to find, the audit found {what}. Chance does "
-        "this at the rate the confidence level allows; otherwise the non-members are not independent records (sorted, "
-        "repeated or grouped ones are typical causes), and the results above cannot be trusted."
+        "this at the rate the confidence level allows. Run again with another seed: if the control fails again, the "
+        "results above cannot be trusted."
     )

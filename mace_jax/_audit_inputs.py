@@ -130,11 +130,18 @@ def run_queries(
 def note_duplicates(members: FloatArray, nonmembers: FloatArray, mode: str, notes: list[str]) -> int:
     """Count members that occur among the non-members; equal scores alone are nothing unusual."""
     shared = count_shared_rows(members, nonmembers)
-    suspicious = mode == "records" or max(duplicated_share(members), duplicated_share(nonmembers)) < 0.01
+    repeated = max(duplicated_share(members), duplicated_share(nonmembers))
+    suspicious = mode == "records" or repeated < 0.01
     if shared and suspicious:
         notes.append(
             f"{shared} of {len(members)} members also occur among the non-members. This voids the comparison, which "
             "assumes that non-members were not trained on: remove them from one of the two files and run again."
+        )
+    if repeated >= 0.01 and (mode == "records" or members.shape[1] > 1):
+        notes.append(
+            f"Up to {repeated:.0%} of a group's rows equal another row of the same group. Equal by chance they do no "
+            "harm; copies of one record, or several records of one person, are not independent: they look like a "
+            "leak where there is none, and the negative control cannot see it. Keep one row of each."
         )
     if mode == "records":
         lowest = np.minimum(members.min(axis=0), nonmembers.min(axis=0))

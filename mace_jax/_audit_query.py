@@ -54,7 +54,7 @@ class EvaluatedQuery:
     def note_constants(self, notes: list[str]) -> None:
         """Warn about outputs that never change."""
         pooled = np.concatenate([self.sample.members, self.sample.nonmembers])
-        constant = np.flatnonzero(np.ptp(pooled, axis=0) == 0)
+        constant = np.flatnonzero(pooled.max(axis=0) == pooled.min(axis=0))
         if len(constant):
             which = "its output is" if pooled.shape[1] == 1 else f"{len(constant)} of its {pooled.shape[1]} outputs are"
             notes.append(f"Query {self.name!r}: {which} constant over all records; kept, but nothing can be learned.")
@@ -178,10 +178,10 @@ def _roc(members: FloatArray, nonmembers: FloatArray, label: str, confidence_lev
 
 def _histogram(members: FloatArray, nonmembers: FloatArray, label: str, bins: int) -> Histogram:
     pooled = np.concatenate([members, nonmembers])
-    low, high = np.quantile(pooled, [0.001, 0.999])
+    low, high = np.quantile(pooled, [0.001, 0.999], method="nearest")  # interpolation could overflow
     if not high > low:
         low, high = pooled.min(), pooled.max()
-    edges = np.linspace(low, high, bins + 1) if high > low else np.asarray([low - 0.5, high + 0.5])
+    edges = 2.0 * np.linspace(low / 2, high / 2, bins + 1) if high > low else np.asarray([low - 0.5, high + 0.5])
     # outliers are counted in the outermost bins
     inside = [np.clip(scores, edges[0], edges[-1]) for scores in (members, nonmembers)]
     counts = [np.histogram(scores, edges)[0].tolist() for scores in inside]

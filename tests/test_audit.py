@@ -44,12 +44,7 @@ def test_the_control_finds_nothing(leaking_report):
     assert control.queries[0][1].low == 0.0
 
 
-def test_a_failing_control_is_said(rng):
-    """Non-members that come in two kinds, sorted into repeats of whole groups, are not independent draws."""
-    groups = rng.normal(size=4)
-    members, others = rng.choice(groups, 300), rng.normal(size=300)
-    report = audit(members, others, **QUICK)
-    assert report.control is not None
+def test_a_failing_control_is_said():
     from mace_jax._audit_control import _sentence
 
     assert "cannot be trusted" in _sentence(["score"], 0.0, False)
@@ -257,3 +252,24 @@ def test_a_model_that_answers_by_row_number_does_not_look_like_a_leak(rng):
 def test_few_synthetic_records_are_said(rng):
     report = audit(rng.normal(size=(30, 2)), rng.normal(size=(30, 2)), synthetic=rng.normal(size=(3, 2)), **QUICK)
     assert "only 3 synthetic records" in " ".join(report.warnings)
+
+
+def test_many_queries_can_still_show_a_leak(rng):
+    """Three columns and both together: the smallest of 39 + 1 permutation p-values times 4 is above 0.025."""
+    quick = {"n_permutations": 39, "n_resamples": 100}
+    report = audit(rng.normal(8, 1, (12, 3)), rng.normal(0, 1, (12, 3)), **quick)
+    assert report.settings["n_permutations"] == 159 and "raised from 39 to 159" in " ".join(report.warnings)
+    assert report.leak_detected and min(query.advantage.p_value for query in report.queries) == 1 / 160
+
+
+def test_copies_within_a_group_are_said(rng):
+    members, others = (np.repeat(rng.normal(size=(15, 2)), 4, axis=0) for _ in range(2))
+    report = audit(members, others, n_permutations=79, n_resamples=100)
+    assert "100% of a group's rows equal another row" in " ".join(report.warnings)
+
+
+def test_sentinels_at_the_end_of_the_float_range_are_plotted(rng):
+    from mace_jax._audit_query import _histogram
+
+    found = _histogram(*rng.choice([-1.0, 1.0], (2, 40)) * np.finfo(np.float64).max, "score", 40)
+    assert np.isfinite(found.edges).all() and sum(found.members) == sum(found.nonmembers) == 40

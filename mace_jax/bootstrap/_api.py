@@ -151,7 +151,7 @@ def bootstrap(
     if estimate.own.rarest < _RARE:
         status |= Status.RARE_COUNTS
         high = max(high, _exact(estimate, estimate.own, tail, lower=False))
-    if not estimate.p_value <= tail:
+    if not estimate.p_value <= tail + 1e-12:  # (1 - 0.9) / 2 is below 0.05
         low = 0.0
     low = float(np.clip(low, 0.0, 1.0))
     return BootstrapResult(

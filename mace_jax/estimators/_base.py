@@ -22,10 +22,10 @@ _BLOCK = 64
 
 @pytree
 class Objective:
-    """A linear-fractional metric at a prior, in the form the fitting step needs.
+    """A normalized linear-fractional metric at a prior, in the form the fitting step needs.
 
     L = (c0 + c1 TP + c2 G) / (d0 + d1 TP + d2 G), with TP = prior * TPR and G = P(guess member);
-    ``trivial`` is the best constant guess.
+    ``trivial`` is its value at the best constant guess: 0.
     """
 
     coefficients: Float[Array, " 6"]

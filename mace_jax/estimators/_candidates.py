@@ -15,6 +15,7 @@ def candidate_neighbors(n_train: int, n_outputs: int, *, largest: int | None = N
     half = max(1, n_train // 2)  # more neighbors leave no locality
     limit = half if largest is None else min(half, largest)
     wanted = [int(rate) | 1 for rate in rates] + list(_FIXED)
+    limit -= limit > 1 and limit % 2 == 0  # odd, so that two classes do not tie
     fitting = sorted({k for k in wanted if k <= limit} | {min(max(wanted), limit)})
     padded = fitting + [fitting[-1]] * (len(wanted) - len(fitting))
     return np.asarray(padded, dtype=np.int32)

@@ -86,7 +86,7 @@ class LinePlan:
 
 def plan_line(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.ndarray) -> LinePlan:
     """Plan one fold; ``probe`` are row numbers of ``train``. Memory: about ``24 K (s + t)`` bytes."""
-    train, test = train[:, 0], test[:, 0]
+    train, test = _out_of_underflow(train[:, 0], test[:, 0])
     order = np.argsort(train, kind="stable").astype(np.int32)
     place = np.empty_like(order)
     place[order] = np.arange(len(order), dtype=np.int32)
@@ -100,6 +100,12 @@ def plan_line(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.ndar
         inner,
         _counts(values, test, k, np.full(len(test), -1, np.int32)),
     )
+
+
+def _out_of_underflow(train: FloatArray, test: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Scale by a power of two, which changes no comparison, where a device would flush differences to zero."""
+    exponent = int(np.frexp(max(np.abs(train).max(), np.abs(test).max()))[1])
+    return (np.ldexp(train, -exponent), np.ldexp(test, -exponent)) if exponent < -512 else (train, test)
 
 
 def _counts(values: FloatArray, queries: FloatArray, k: np.ndarray, own: np.ndarray) -> LineCounts:

@@ -30,6 +30,7 @@ class SpaceCounts:
     def where(self, records: np.ndarray) -> SpaceCounts:
         """The same for some of the records."""
         used, row = np.unique(np.asarray(self.row)[records], return_inverse=True)
+        used = np.resize(used, _bucket(len(used), len(records)))  # repeats that no record refers to
         return SpaceCounts(
             self.lists[:, used],
             self.near[:, used],
@@ -91,15 +92,29 @@ def plan_space(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.nda
     of a lattice) those first in lexicographic order are counted, whatever their labels.
     """
     if scale:
-        spread = train.std(axis=0)
-        center, spread = train.mean(axis=0), np.where(spread > 0, spread, 1.0)
-        train, test = (train - center) / spread, (test - center) / spread
+        train, test = _standardized(train, test)
     atoms, atom, multiplicity = np.unique(train, axis=0, return_inverse=True, return_counts=True)
     atom = atom.reshape(-1).astype(np.int32)
     inner = _counts(atoms, multiplicity, atoms, atom, np.arange(len(train), dtype=np.int32), k)
     queries, row = np.unique(test, axis=0, return_inverse=True)
     outer = _counts(atoms, multiplicity, queries, row.reshape(-1).astype(np.int32), np.full(len(test), -1, np.int32), k)
-    return SpacePlan(jnp.asarray(atom), jnp.zeros(len(atoms), jnp.int32), inner.where(probe), inner, outer)
+    distinct = jnp.zeros(_bucket(len(atoms), len(train)), jnp.int32)
+    return SpacePlan(jnp.asarray(atom), distinct, inner.where(probe), inner, outer)
+
+
+def _bucket(distinct: int, records: int) -> int:
+    """Length of arrays over distinct rows: a multiple of an eighth of the records, so that few shapes compile."""
+    step = -(-records // 8)
+    return min(records, -(-distinct // step) * step)
+
+
+def _standardized(train: FloatArray, test: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Training mean 0 and standard deviation 1 per column; powers of two first, against over- and underflow."""
+    exponent = np.frexp(np.abs(train).max(axis=0))[1]
+    train, test = np.ldexp(train, -exponent), np.ldexp(test, -exponent)
+    varies = np.ptp(train, axis=0) > 0  # the standard deviation of a constant column can round to more than 0
+    center, spread = train.mean(axis=0), np.where(varies, train.std(axis=0), 1.0)
+    return (train - center) / spread, (test - center) / spread
 
 
 def _counts(
@@ -131,11 +146,13 @@ def _counts(
         near.append(start)
         tied.append(stop)
         share.append((wanted - before) / inside)
+    missing = _bucket(len(lists), len(row)) - len(lists)
+    columns, wide = ((0, 0), (0, missing)), ((0, int(k.max()) + _FOR_TIES - length), (0, missing))
     return SpaceCounts(
-        jnp.asarray(lists.T),
-        jnp.asarray(np.stack(near), dtype=jnp.int32),
-        jnp.asarray(np.stack(tied), dtype=jnp.int32),
-        jnp.asarray(np.stack(share), dtype=jnp.float32),
+        jnp.asarray(np.pad(lists.T, wide)),
+        jnp.asarray(np.pad(np.stack(near), columns), dtype=jnp.int32),
+        jnp.asarray(np.pad(np.stack(tied), columns), dtype=jnp.int32),
+        jnp.asarray(np.pad(np.stack(share), columns), dtype=jnp.float32),
         jnp.asarray(row, dtype=jnp.int32),
         jnp.asarray(own),
         jnp.asarray(k, dtype=jnp.int32),

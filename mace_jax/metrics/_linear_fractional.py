@@ -15,6 +15,7 @@ from mace_jax.estimators import Objective
 
 __all__ = ["LinearFractional", "accuracy", "balanced_accuracy", "cost", "f_beta", "jaccard", "named_metric"]
 
+_SMALLEST = 1e-6  # float32, in which rules are fitted, keeps a digit of a prior or a cost down to here
 _Weights = tuple[float, float, float, float, float]
 
 
@@ -72,6 +73,10 @@ class LinearFractional:
 
     def objective(self, *, prior: float = 0.5) -> Objective:
         """The form that estimators fit: the normalized metric, which is 0 at the best constant guess."""
+        if not _SMALLEST <= prior <= 1.0 - _SMALLEST:
+            raise ValueError(
+                f"prior={prior!r} must lie between {_SMALLEST} and 1 - {_SMALLEST} for rules to be fitted."
+            )
         coefficients, trivial = self._coefficients(prior), self.trivial(prior=prior)
         # subtracted here in float64: in float32 a small gain over a large trivial value would be lost
         coefficients[:3] = (coefficients[:3] - trivial * coefficients[3:]) / (1.0 - trivial)
@@ -152,10 +157,10 @@ def cost(false_positive: float, false_negative: float) -> LinearFractional:
     """1 minus the expected cost of wrong guesses at the prior; costs in any common unit."""
     first = _validate.non_negative(false_positive=false_positive)
     second = _validate.non_negative(false_negative=false_negative)
-    if min(first, second) == 0.0:
+    if min(first, second) < _SMALLEST or max(first, second) > 1.0 / _SMALLEST:
         raise ValueError(
-            f"false_positive={false_positive!r}, false_negative={false_negative!r}: both costs must be above 0, "
-            "otherwise a constant guess is already perfect."
+            f"false_positive={false_positive!r}, false_negative={false_negative!r}: both costs must lie between "
+            f"{_SMALLEST} and {1.0 / _SMALLEST:g}; at 0 a constant guess is already perfect."
         )
     return LinearFractional(f"cost_{first:g}_{second:g}", _Cost(first, second))
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from mace_jax.certificates import Certificate
 from mace_jax.report._report import ControlResult, QueryResult
-from mace_jax.report._text import at_least
+from mace_jax.report._text import at_least, per_cent
 
-__all__ = ["holm", "is_leak", "verdict_sentence"]
+__all__ = ["is_leak", "rejected", "verdict_sentence"]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -22,9 +22,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def is_leak(queries: Sequence[QueryResult], confidence_level: float) -> bool:
-    """Whether a permutation null is rejected after Holm's correction over queries."""
-    return min(holm([query.advantage.p_value for query in queries])) <= 1.0 - confidence_level
+def rejected(p_values: Sequence[float], confidence_level: float) -> list[bool]:
+    """Which one-sided nulls fall after Holm's correction, at the level of the lower limit of a two-sided interval."""
+    level = (1.0 - confidence_level) / 2.0 + 1e-12  # 1 - 0.9 is below 0.1
+    return [p_value <= level for p_value in holm(p_values)]
+
+
+def is_leak(queries: Sequence[QueryResult], certificate: Certificate, confidence_level: float) -> bool:
+    """Whether an epsilon is certified, or a permutation null is rejected."""
+    return certificate.epsilon > 0.0 or any(rejected([query.advantage.p_value for query in queries], confidence_level))
 
 
 def verdict_sentence(
@@ -33,12 +39,20 @@ def verdict_sentence(
     """What a data-release officer should take away."""
     strongest = max(queries, key=lambda query: (query.advantage.low, query.advantage.advantage))
     found = strongest.advantage
-    interval = f"{found.confidence_level:.0%} interval {found.low:.2f} to {found.high:.2f}"
+    interval = f"{per_cent(found.confidence_level)} interval {found.low:.2f} to {found.high:.2f}"
     if not leak:
         which = f"the strongest of {len(queries)} queries" if len(queries) > 1 else "the only query"
         sentence = (
             f"No leak was detected: {which} gains an advantage of {found.advantage:.2f} "
             f"({interval}) over guessing who was a training record. This is no proof of privacy."
+        )
+    elif found.low == 0.0:
+        proof = max(queries, key=lambda query: query.certificate.epsilon)
+        sentence = (
+            f"The model leaks who was in its training data: a rule on {proof.name} proves, with "
+            f"{per_cent(certificate.confidence_level)} confidence, an epsilon of at least "
+            f"{at_least(certificate.epsilon, 2)}. The advantage over all records is small: {found.advantage:.2f} "
+            f"({interval}; 0 is guessing, 1 is certainty)."
         )
     else:
         sentence = (
@@ -48,7 +62,7 @@ def verdict_sentence(
         if certificate.epsilon > 0.0:
             sentence += (
                 f", and its epsilon is at least {at_least(certificate.epsilon, 2)} with "
-                f"{certificate.confidence_level:.0%} confidence"
+                f"{per_cent(certificate.confidence_level)} confidence"
             )
         sentence += "."
     if control is not None and not control.passed:

@@ -109,7 +109,7 @@ def test_own_decisions_count_the_record_itself(rng):
 def test_candidates_are_usable(n, width):
     k = candidate_neighbors(n, width, largest=255)
     assert (k >= 1).all() and (k <= max(1, n // 2)).all() and len(k) == 6
-    assert (np.diff(k) >= 0).all()
+    assert (np.diff(k) >= 0).all() and (k % 2 == 1).all()
 
 
 def test_running_total_is_cumsum(rng):
@@ -123,3 +123,25 @@ def test_bad_k_is_refused():
         KNN(k=0)
     with pytest.raises(ValueError, match="k=50 neighbors were asked for but a training part has only 20 records"):
         KNN(k=50).plan(np.zeros((20, 1)), np.zeros((20, 1)), seed=0)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e160, 1e300])
+def test_the_unit_of_vector_outputs_does_not_matter(scale, rng):
+    train, test, labels = rng.normal(size=(60, 2)), rng.normal(size=(40, 2)), rng.integers(0, 2, 60)
+    train[labels == 1] += 1.0
+    objective = balanced_accuracy.objective()
+
+    def posterior(factor):
+        plan = KNN(k=9).plan(train * factor, test * factor, seed=0)
+        return np.asarray(KNN(k=9).fit_fold(plan, jnp.asarray(labels, jnp.int32), objective).posterior)
+
+    np.testing.assert_array_equal(posterior(scale), posterior(1.0))
+
+
+def test_a_column_constant_in_training_is_not_blown_up(rng):
+    """The standard deviation of many copies of 0.1 rounds to more than 0."""
+    train = np.column_stack([rng.normal(size=61), np.full(61, 0.1)])
+    test = np.asarray([[0.0, 0.1], [0.0, 0.2]])
+    labels = jnp.asarray(train[:, 0] > 0, jnp.int32)
+    found = KNN(k=9).fit_fold(KNN(k=9).plan(train, test, seed=0), labels, balanced_accuracy.objective()).posterior
+    assert float(found[0]) == float(found[1])

@@ -122,3 +122,10 @@ def test_bad_arguments():
         optimal_membership_advantage(wide, estimator=Threshold(), seed=0)
     with pytest.raises(TypeError, match="seed must be a non-negative integer or a JAX key"):
         optimal_membership_advantage(sample, seed="today")
+
+
+def test_the_plug_in_is_at_most_one():
+    """With few neighbors and a small prior the estimated members outnumber those there are."""
+    sample = GaussianShift(1.0).draw(200, 200, seed=0)
+    settings = {"estimator": KNN(k=3), "metric": "accuracy", "prior": 1e-3, "n_permutations": 0, "seed": 0}
+    assert optimal_membership_advantage(sample, **settings).plug_in == 1.0

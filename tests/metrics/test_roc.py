@@ -60,8 +60,10 @@ def test_delong_error_and_interval_match_repeated_draws():
 def test_perfect_and_reversed_scores():
     perfect = roc([2, 3, 4], [0, 1])
     assert perfect.auc == 1.0 and perfect.advantage == 1.0
-    low, high = perfect.auc_interval()
-    assert 0.5 < low < high < 1.0
+    # two disjoint pairs, both in the right order
+    assert perfect.auc_interval() == pytest.approx((0.025**0.5, 1.0))
+    assert roc([0, 1], [2, 3, 4]).auc_interval() == pytest.approx((0.0, 1.0 - 0.025**0.5))
+    assert roc([1.0], np.arange(100.0) - 90).auc_interval() == pytest.approx((0.0, 1.0), abs=0.1)
     assert roc([0, 1], [2, 3]).advantage == 0.0
     json.dumps(perfect.to_dict())
     assert repr(perfect) == "Roc(auc=1.0000, members=3, nonmembers=2)"

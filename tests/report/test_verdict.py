@@ -20,9 +20,25 @@ def test_holm_by_hand():
 
 
 def test_looking_at_several_queries_costs(report):
-    one = with_p(report.queries[0], 0.03)
-    assert is_leak([one], 0.95)
-    assert not is_leak([one, with_p(report.queries[1], 0.5)], 0.95)
+    one, nothing = with_p(report.queries[0], 0.02), dataclasses.replace(report.certificate, epsilon=0.0)
+    assert is_leak([one], nothing, 0.95)
+    assert not is_leak([one, with_p(report.queries[1], 0.5)], nothing, 0.95)
+    assert is_leak([with_p(one, 0.05)], nothing, 0.9)  # although (1 - 0.9) / 2 is below 0.05
+
+
+def test_a_certified_epsilon_is_a_leak(report):
+    """A leak of few records moves no average, but may well be certified."""
+    queries = [with_p(report.queries[0], 0.6, low=0.0, high=0.03, advantage=0.01)]
+    proof = dataclasses.replace(report.certificate, epsilon=1.5)
+    assert is_leak(queries, proof, 0.95) and not is_leak(queries, dataclasses.replace(proof, epsilon=0.0), 0.95)
+    assert "an epsilon of at least 1.5" in verdict_sentence(queries, proof, True, None)
+
+
+def test_a_high_level_is_not_rounded_to_certainty(report):
+    queries = [with_p(report.queries[0], 0.0005, confidence_level=0.999)]
+    proof = dataclasses.replace(report.certificate, epsilon=1.5, confidence_level=0.999)
+    sentence = verdict_sentence(queries, proof, True, None)
+    assert "99.9% interval" in sentence and "99.9% confidence" in sentence and "100%" not in sentence
 
 
 def test_leak_sentence_names_the_strongest_query_and_rounds_the_bound_down(report):
