@@ -6,6 +6,7 @@ import operator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
 
@@ -115,7 +116,7 @@ def min_rows(minimum: int, **argument: Any) -> FloatArray:
     return array
 
 
-def same_features(**arguments: FloatArray) -> None:
+def same_features(**arguments: NDArray[Any]) -> None:
     """Check that two sets of records have the same number of columns."""
     (name_a, a), (name_b, b) = arguments.items()
     if a.shape[1] != b.shape[1]:

@@ -9,7 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-__all__ = ["TILE_BYTES", "Rows", "bucket", "candidate_bucket", "is_traced", "pad_rows", "padded_size", "tile_sizes"]
+__all__ = [
+    "TILE_BYTES",
+    "Rows",
+    "bucket",
+    "candidate_bucket",
+    "is_traced",
+    "pad_rows",
+    "padded_size",
+    "resident_size",
+    "tile_sizes",
+]
 
 Rows = jax.Array | np.ndarray
 
@@ -51,6 +61,13 @@ def tile_sizes(
 def padded_size(n: int, tile: int) -> int:
     """A power-of-two number of tiles that holds ``n`` rows."""
     return tile * bucket(-(-n // tile), 1)
+
+
+def resident_size(n: int) -> int:
+    """``n`` rounded up to a power of two, and from 8192 on to a quarter of one: padding adds at most a fourth."""
+    power = bucket(n)
+    step = power // 8 if n > 8192 else power
+    return -(-n // step) * step
 
 
 def is_traced(array: object) -> TypeGuard[jax.Array]:

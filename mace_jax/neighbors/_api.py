@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mace_jax import _validate
-from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors
+from mace_jax.neighbors._blocks import checked_records
 from mace_jax.neighbors._choose import resolve
+from mace_jax.neighbors._stream import count_mapped, knn_mapped
 
 __all__ = ["knn", "radius_count"]
 
-_LARGEST = 1e150
+AnyFloats = NDArray[np.floating[Any]]
+
 _MOST_ROWS = 2**31 - 1
 
 
@@ -36,15 +39,18 @@ def knn(
         k: Number of neighbors, at most ``m`` (``m - 1`` with ``exclude_self``).
         exclude_self: Leave out row ``i`` for query ``i``; both arguments are then the same records. Other rows equal
             to it stay.
-        backend: ``"auto"``, ``"exact"`` (tiled matrix products), ``"tree"`` (k-d tree), ``"sorted"`` (one column) or a
-            backend object. The choice is recorded in the result.
+        backend: ``"auto"``, ``"exact"`` (tiled matrix products), ``"tree"`` (k-d tree), ``"sorted"`` (one column),
+            ``"faiss"`` (flat FAISS search, every row proven or searched again) or a backend object. The choice is
+            recorded in the result. Only a ``FaissBackend`` object with another index is approximate, and its result
+            says so.
 
     Returns:
         ``Neighbors`` of NumPy arrays.
 
     Peak memory beyond inputs and result (``16 n k`` bytes): sorted ``48 (n + m)`` bytes plus 64 MiB; tree
-    ``16 m d`` bytes plus 64 MiB; exact about 64 MiB of reference rows, six 16 MiB tiles, ``12 n (k + max(16, k / 2))``
-    bytes and ``40 m`` bytes.
+    ``16 m d`` bytes plus 64 MiB; exact the reference mapped to float32, up to
+    384 MiB (64 MiB at a time beyond that), about 16 MiB per processor, ``8 n (k + 6 + k / 8)`` and ``40 m`` bytes. A ``numpy.memmap`` of any numeric type on either side is read in blocks as by
+    ``knn_stream`` and never held whole: its peak is that of one pair of blocks.
 
     Raises:
         TypeError: an array is not numeric or ``k`` is not an integer.
@@ -56,8 +62,10 @@ def knn(
         >>> found.indices.tolist(), found.distances.tolist(), found.backend
         ([[0, 1], [1, 0]], [[1.0, 4.0], [1.0, 4.0]], 'sorted')
     """
-    x, y = _records(queries, reference)
     k = _validate.positive_int(k=k)
+    if isinstance(queries, np.memmap) or isinstance(reference, np.memmap):
+        return knn_mapped(queries, reference, k, exclude_self=exclude_self, backend=backend)
+    x, y = _records(queries, reference)
     exclude_ids = None
     if exclude_self:
         if len(x) != len(y):
@@ -69,7 +77,8 @@ def knn(
     if k > available:
         others = " other than the query itself" if exclude_self else ""
         raise ValueError(f"k={k} is more than the {available} reference rows{others}; pass a smaller k or more rows.")
-    return resolve(backend, len(x), len(y), x.shape[1], k).search(x, y, k, exclude_ids=exclude_ids)
+    chosen = resolve(backend, len(x), len(y), x.shape[1], k)
+    return chosen.search(*_operands(chosen, x, y), k, exclude_ids=exclude_ids)
 
 
 def radius_count(
@@ -99,7 +108,8 @@ def radius_count(
         >>> radius_count([[0.0], [5.0]], [[1.0], [4.0], [9.0]], 4.0).tolist()
         [2, 3]
     """
-    x, y = _records(queries, reference)
+    mapped = isinstance(queries, np.memmap) or isinstance(reference, np.memmap)
+    x, y = (queries, reference) if mapped else _records(queries, reference)
     radii = np.asarray(radius)
     if radii.dtype.kind not in "iuf":
         raise TypeError(f"radius has dtype {radii.dtype}; pass a number or one number per query.")
@@ -110,19 +120,35 @@ def radius_count(
     if bad.any():
         raise ValueError(f"radius must be finite and at least 0, got {radii[bad][0]} (entry {int(np.argmax(bad))}).")
     radii = np.minimum(radii, 1e154)
-    return resolve(backend, len(x), len(y), x.shape[1], 1).count_within(x, y, radii)
+    if mapped:
+        return count_mapped(x, y, radii, backend=backend)
+    chosen = resolve(backend, len(x), len(y), x.shape[1], 1)
+    return chosen.count_within(*_operands(chosen, x, y), radii)
 
 
-def _records(queries: Any, reference: Any) -> tuple[FloatArray, FloatArray]:
-    """Both arrays as finite float64 records of one width."""
-    arrays = {}
-    for name, value in (("queries", queries), ("reference", reference)):
-        array = _validate.min_rows(1, **{name: _validate.as_records(**{name: value})})
-        _validate.finite(**{name: array})
-        if max(array.max(), -array.min()) > _LARGEST:
-            raise ValueError(f"{name} has entries beyond {_LARGEST:g}, whose squares overflow; rescale the features.")
+def _operands(backend: AbstractNeighborBackend, x: AnyFloats, y: AnyFloats) -> tuple[Any, Any]:
+    """Both arrays in the type that the backend takes."""
+    if backend.keeps_float32 and x.dtype == y.dtype:
+        return x, y
+    return x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
+
+
+def _records(queries: Any, reference: Any) -> tuple[AnyFloats, AnyFloats]:
+    """Both arrays as finite records of one width; float32 stays float32."""
+    x, y = _checked("queries", queries), _checked("reference", reference)
+    for name, array in (("queries", x), ("reference", y)):
         if len(array) > _MOST_ROWS:
             raise ValueError(f"{name} has {len(array)} rows; at most {_MOST_ROWS} can be searched at once.")
-        arrays[name] = array
-    _validate.same_features(**arrays)
-    return arrays["queries"], arrays["reference"]
+    _validate.same_features(queries=x, reference=y)
+    return x, y
+
+
+def _checked(name: str, value: Any) -> AnyFloats:
+    """Finite records, C-contiguous."""
+    if getattr(value, "dtype", None) == np.float32 and hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.ndim and array.size:
+            array = np.ascontiguousarray(array.reshape(len(array), -1))
+            if np.isfinite(array.min()) and np.isfinite(array.max()):
+                return array
+    return checked_records(name, value)

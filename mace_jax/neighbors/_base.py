@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,12 @@ class AbstractNeighborBackend(abc.ABC):
     The verbs check their arguments before they call a backend: arrays are finite float64 of equal width, and there
     are at least ``k`` rows to choose from.
     """
+
+    reads_maps: ClassVar[bool] = False
+    """Whether ``search`` takes a reference of any numeric type, such as a memory map, and reads it in pieces."""
+
+    keeps_float32: ClassVar[bool] = False
+    """Whether the backend takes queries and reference both in float32, which saves a float64 copy of them."""
 
     @property
     @abc.abstractmethod

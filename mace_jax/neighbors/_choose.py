@@ -6,12 +6,13 @@ import jax
 
 from mace_jax.neighbors._base import AbstractNeighborBackend
 from mace_jax.neighbors._exact import ExactBackend
+from mace_jax.neighbors._faiss import FaissBackend
 from mace_jax.neighbors._sorted import SortedBackend
 from mace_jax.neighbors._tree import TreeBackend
 
 __all__ = ["choose", "resolve"]
 
-_BACKENDS = {"exact": ExactBackend, "tree": TreeBackend, "sorted": SortedBackend}
+_BACKENDS = {"exact": ExactBackend, "tree": TreeBackend, "sorted": SortedBackend, "faiss": FaissBackend}
 SMALL_WORK = 100_000_000
 
 
@@ -43,5 +44,6 @@ def resolve(
             raise ValueError(f"backend='sorted' needs records of one column, got {d}; use backend='auto'.")
         return _BACKENDS[backend]()
     raise ValueError(
-        f"backend={backend!r} is unknown; use 'auto', 'exact', 'tree', 'sorted' or an AbstractNeighborBackend object."
+        f"backend={backend!r} is unknown; use 'auto', 'exact', 'tree', 'sorted', 'faiss' or an "
+        "AbstractNeighborBackend object."
     )

@@ -9,6 +9,7 @@ import numpy as np
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
 from mace_jax.neighbors._pairs import nearest_of_ragged, row_chunks
+from mace_jax.neighbors._threads import in_threads
 
 __all__ = ["Groups", "group_rows"]
 
@@ -78,13 +79,19 @@ def group_rows(reference: FloatArray) -> Groups | None:
     m, d = reference.shape
     weights = np.random.default_rng(0).integers(1 << 63, size=d, dtype=np.uint64) | np.uint64(1)
     hashes = np.empty(m, dtype=np.uint64)
-    for part in row_chunks(m, 16 * d):
-        bits = (reference[part] + 0.0).view(np.uint64)  # adding zero turns -0.0 into 0.0
+
+    def fill(part: slice) -> None:
+        rows = reference[part] + reference.dtype.type(0)  # adding zero turns -0.0 into 0.0
+        bits = rows.view(np.uint32).astype(np.uint64) if rows.dtype == np.float32 else rows.view(np.uint64)
         bits ^= bits >> np.uint64(32)
-        hashes[part] = (bits * weights).sum(axis=1, dtype=np.uint64)
-    _, first, group_of = np.unique(hashes, return_index=True, return_inverse=True)
-    if len(first) == m:
+        bits *= weights
+        hashes[part] = bits.sum(axis=1, dtype=np.uint64)
+
+    in_threads(fill, row_chunks(m, 16 * d))
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
         return None
+    _, first, group_of = np.unique(hashes, return_index=True, return_inverse=True)
     leader = first[group_of]
     suspects = np.flatnonzero(leader != np.arange(m))
     for part in row_chunks(len(suspects), 16 * d):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import numpy as np
@@ -15,13 +15,21 @@ from mace_jax.neighbors._direct import direct_counts, direct_nearest
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import nearest_of, row_chunks, squared_distances
-from mace_jax_kernels._tiling import TILE_BYTES, candidate_bucket, pad_rows, tile_sizes
-from mace_jax_kernels.knn import propose_block
-from mace_jax_kernels.radius_count import count_block
+from mace_jax.neighbors._threads import in_threads
+from mace_jax_kernels._tiling import TILE_BYTES, bucket, pad_rows, resident_size, tile_sizes
+from mace_jax_kernels.knn import propose_groups, rank_groups
+from mace_jax_kernels.radius_count import count_groups
 
 __all__ = ["ExactBackend"]
 
 _BORDERLINE = 64
+_GROUP_ROWS = 16
+_COUNT_ROWS = 256
+_WIDE, _LONG = 256, 48
+_SLICE_BYTES = 1 << 20
+_CHUNK_ROWS = 1 << 17
+_RESIDENT_BYTES = 384 << 20
+"""Largest mapped reference that is kept whole; a larger one is mapped and searched piece by piece."""
 _DIRECT_WORK = 1 << 30
 """Pair entries below which proving the last rows by direct difference beats another pass of the kernel."""
 
@@ -38,8 +46,8 @@ class ExactBackend(AbstractNeighborBackend):
     Args:
         tile_bytes: Budget of one distance tile.
 
-    Peak memory beyond inputs and result, in bytes: about ``6 * tile_bytes``, 64 MiB of reference rows (twice that
-    while they are cast), ``12 n c`` for ``c = k + max(16, k / 2)`` candidates, ``40 m``.
+    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 up to 384 MiB and pieces
+    of 64 MiB beyond that; per processor about ``tile_bytes``; ``8 n c`` for ``c = k + 6 + k / 8`` groups; ``40 m``.
 
     Example:
         >>> ExactBackend().name
@@ -47,6 +55,7 @@ class ExactBackend(AbstractNeighborBackend):
     """
 
     tile_bytes: int = TILE_BYTES
+    keeps_float32: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -86,43 +95,75 @@ class ExactBackend(AbstractNeighborBackend):
         n, d = queries.shape
         m = len(reference) if chosen is None else len(chosen)
         filtered = Filter.prepare(queries, reference, dtype)
-        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, np.dtype(dtype).itemsize, self.tile_bytes)
-        candidates = candidate_bucket(k)
-        bounds = np.full((n, candidates), np.inf, dtype)
-        ids = np.full((n, candidates), -1, np.int32)
+        kept = _kept(k + (excluded is not None))
+        tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, kept)
+        query_rows, group_rows, resident = tiles.query_rows, tiles.group_rows, tiles.resident
+        values = np.full((n, kept), np.inf, dtype)
+        groups = np.full((n, kept), -1, np.int32)
         own = np.full(n, -1, np.int32) if excluded is None else excluded.astype(np.int32)
-        keep = np.dtype(dtype).type(1.0 - filtered.slack)
-        with _precision_context(dtype):
-            for start in range(0, m, block_rows):
-                rows, norms = filtered.block(reference, chosen, start, min(start + block_rows, m), block_rows)
-                rows, norms = jax.device_put(rows), jax.device_put(norms)
-                for part in row_chunks(n, 1, query_rows):
-                    moved, moved_norms = filtered.block(queries, None, part.start, part.stop, query_rows)
-                    found = propose_block(
-                        moved,
-                        moved_norms,
-                        rows,
-                        norms,
-                        np.int32(start),
-                        pad_rows(own[part], query_rows, -1),
-                        keep,
-                        pad_rows(bounds[part], query_rows, np.inf),
-                        pad_rows(ids[part], query_rows, -1),
-                        tile_rows=tile_rows,
-                    )
-                    size = part.stop - part.start
-                    bounds[part], ids[part] = np.asarray(found[0])[:size], np.asarray(found[1])[:size]
         squared = np.empty((n, k))
         nearest = np.empty((n, k), dtype=np.int64)
-        for part in row_chunks(n, 64 * candidates):
-            wide = ids[part].astype(np.int64)
-            if chosen is None:
-                squared[part], nearest[part] = nearest_of(queries[part], reference, wide, k)
-            else:
-                real = np.where(wide >= 0, chosen[wide], -1)
-                squared[part], real = nearest_of(queries[part], reference, real, k)
-                nearest[part] = np.where(real >= 0, np.searchsorted(chosen, real), -1)
-        return squared, nearest, filtered.proves(bounds[:, -1], squared[:, -1])
+        proven = np.empty(n, dtype=bool)
+
+        def search(part, start, rows, weights, last):
+            size = part.stop - part.start
+            with _precision_context(dtype):
+                moved, norms = filtered.block(queries, None, part.start, part.stop, query_rows)
+                found = propose_groups(
+                    moved,
+                    rows,
+                    weights,
+                    np.int32(start // group_rows),
+                    pad_rows(values[part], query_rows, np.inf),
+                    pad_rows(groups[part], query_rows, -1),
+                    tile_rows=tiles.tile_rows,
+                    chunk_rows=tiles.chunk_rows,
+                    group_rows=group_rows,
+                )
+                values[part], groups[part] = (np.asarray(array)[:size] for array in found)
+                if not last:
+                    return
+                left_out = values[part][:, -1]
+                if resident:
+                    own_ids = pad_rows(own[part], query_rows, -1)
+                    ranked, ids = rank_groups(moved, rows, weights, found[1], own_ids, group_rows=group_rows)
+                    ids, ranked = np.asarray(ids)[:size], np.asarray(ranked)[:size]
+                    left_out = np.minimum(left_out, ranked[:, -1])
+                else:
+                    ids = groups[part][:, :, None] * np.int32(group_rows) + np.arange(group_rows, dtype=np.int32)
+                    outside = (groups[part] < 0)[:, :, None] | (ids >= m) | (ids == own[part][:, None, None])
+                    ids = np.where(outside, -1, ids).reshape(size, -1)
+            length = norms[:size].astype(np.float64) * (1.0 - filtered.slack)
+            rows, pending = np.arange(part.start, part.stop), np.arange(size)
+            short = min(kept - 1, k + 2 + k // 8)
+            if resident and short >= k:
+                # Most rows are proven by a few candidates; the others measure all of them.
+                measure(rows, ids[:, :short])
+                bounds = np.minimum(left_out, ranked[:, short]).astype(np.float64) + length
+                proven[part] = filtered.proves(bounds, squared[part, -1])
+                pending = np.flatnonzero(~proven[part])
+            measure(rows[pending], ids[pending])
+            bounds = left_out[pending].astype(np.float64) + length[pending]
+            proven[rows[pending]] = filtered.proves(bounds, squared[rows[pending], -1])
+
+        def measure(rows, candidates):
+            for rest in row_chunks(len(rows), 64 * candidates.shape[1]):
+                wide = candidates[rest].astype(np.int64)
+                if chosen is not None:
+                    wide = np.where(wide >= 0, chosen[wide], -1)
+                squared[rows[rest]], real = nearest_of(queries[rows[rest]], reference, wide, k)
+                if chosen is not None:
+                    real = np.where(real >= 0, np.searchsorted(chosen, real), -1)
+                nearest[rows[rest]] = real
+
+        for start in range(0, m, tiles.piece_rows):
+            stop = min(start + tiles.piece_rows, m)
+            rows, weights = filtered.block(reference, chosen, start, stop, tiles.piece_rows, in_parallel=True)
+            weights *= np.dtype(dtype).type(1.0 - filtered.slack)
+            with _precision_context(dtype):
+                operands = start, jax.device_put(rows), jax.device_put(weights), stop == m
+            _each(lambda part, operands=operands: search(part, *operands), n, query_rows)
+        return squared, nearest, proven
 
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
         """Closed-ball counts; pairs near the boundary are measured by float64 differences."""
@@ -143,37 +184,89 @@ class ExactBackend(AbstractNeighborBackend):
         n, d = queries.shape
         m = len(reference)
         filtered = Filter.prepare(queries, reference, dtype)
-        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, np.dtype(dtype).itemsize, self.tile_bytes)
+        tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, 0)
+        group_rows = min(_COUNT_ROWS, tiles.tile_rows)
         low, high = filtered.limits(radius)
-        counts, n_near = np.zeros(n, np.int32), np.zeros(n, np.int32)
-        near_ids = np.full((n, _BORDERLINE), -1, np.int32)
-        slack = np.dtype(dtype).type(filtered.slack)
-        with _precision_context(dtype):
-            for start in range(0, m, block_rows):
-                rows, norms = filtered.block(reference, None, start, min(start + block_rows, m), block_rows)
-                rows, norms = jax.device_put(rows), jax.device_put(norms)
-                for part in row_chunks(n, 1, query_rows):
-                    moved, moved_norms = filtered.block(queries, None, part.start, part.stop, query_rows)
-                    found = count_block(
-                        moved,
-                        moved_norms,
-                        rows,
-                        norms,
-                        np.int32(start),
-                        pad_rows(low[part], query_rows, -np.inf),
-                        pad_rows(high[part], query_rows, -np.inf),
-                        slack,
-                        pad_rows(counts[part], query_rows),
-                        pad_rows(n_near[part], query_rows),
-                        pad_rows(near_ids[part], query_rows, -1),
-                        tile_rows=tile_rows,
-                    )
-                    size = part.stop - part.start
-                    counts[part], n_near[part], near_ids[part] = (np.asarray(array)[:size] for array in found)
-        rows, columns = np.nonzero(near_ids >= 0)
-        distance = np.sqrt(squared_distances(queries, reference, rows, near_ids[rows, columns].astype(np.int64)))
-        inside = np.bincount(rows[distance <= radius[rows]], minlength=n)
-        return counts.astype(np.int64) + inside, n_near <= _BORDERLINE
+        counts, n_near = np.zeros(n, np.int64), np.zeros(n, np.int64)
+
+        def count(part, start, rows, upper, lower):
+            size = part.stop - part.start
+            with _precision_context(dtype):
+                moved, norms = filtered.block(queries, None, part.start, part.stop, tiles.query_rows)
+                inner, outer = filtered.edges(low[part], high[part], norms[:size])
+                found = count_groups(
+                    moved,
+                    rows,
+                    upper,
+                    lower,
+                    pad_rows(inner, tiles.query_rows, -np.inf),
+                    pad_rows(outer, tiles.query_rows, -np.inf),
+                    tile_rows=tiles.tile_rows,
+                    group_rows=group_rows,
+                )
+                inside, near = (np.asarray(array)[:, :size] for array in found)
+            counts[part] += inside.sum(axis=0)
+            n_near[part] += near.sum(axis=0)
+            groups, columns = np.nonzero((near > 0) & (n_near[part] <= _BORDERLINE))
+            counts[part] -= np.bincount(columns, weights=inside[groups, columns], minlength=size).astype(np.int64)
+            for some in row_chunks(len(groups), 32 * group_rows):
+                ids = start + groups[some][:, None] * group_rows + np.arange(group_rows)
+                real = ids < m
+                of = np.broadcast_to(part.start + columns[some][:, None], ids.shape)[real]
+                near_by = np.sqrt(squared_distances(queries, reference, of, ids[real])) <= radius[of]
+                counts[part] += np.bincount(of[near_by] - part.start, minlength=size)
+
+        for start in range(0, m, tiles.piece_rows):
+            stop = min(start + tiles.piece_rows, m)
+            rows, norms = filtered.block(reference, None, start, stop, tiles.piece_rows, in_parallel=True)
+            one = np.dtype(dtype).type(1.0)
+            with _precision_context(dtype):
+                operands = [
+                    jax.device_put(array)
+                    for array in (rows, norms * (one + filtered.slack), norms * (one - filtered.slack))
+                ]
+            _each(lambda part, start=start, operands=operands: count(part, start, *operands), n, tiles.query_rows)
+        return counts, n_near <= _BORDERLINE
+
+    def _tiles(self, n, m, d, itemsize, kept):
+        """Sizes for this many rows; a reference that fits is one piece."""
+        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, self.tile_bytes // 4)
+        resident = resident_size(m) * d * itemsize <= _RESIDENT_BYTES
+        piece_rows = resident_size(m) if resident else block_rows
+        power = piece_rows & -piece_rows
+        tile_rows = min(tile_rows, power, max(_COUNT_ROWS, bucket(_SLICE_BYTES // (d * itemsize) + 1) // 2))
+        return _Tiles(
+            query_rows=query_rows,
+            tile_rows=tile_rows,
+            chunk_rows=min(_CHUNK_ROWS, power),
+            group_rows=min(_GROUP_ROWS if d < _WIDE and kept < _LONG else _GROUP_ROWS // 2, tile_rows),
+            piece_rows=piece_rows,
+            resident=resident,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tiles:
+    """Rows per step of the search."""
+
+    query_rows: int  # queries per compiled call
+    tile_rows: int  # reference rows per matrix product
+    chunk_rows: int  # reference rows per selection
+    group_rows: int  # reference rows per minimum
+    piece_rows: int  # reference rows that are mapped at a time
+    resident: bool  # whether that is all of them
+
+
+def _each(work, n, query_rows):
+    """``work`` on blocks of queries: on every processor, or one by one where an accelerator does the work."""
+    in_threads(work, row_chunks(n, 1, query_rows), workers=None if jax.default_backend() == "cpu" else 1)
+
+
+def _kept(k: int) -> int:
+    """Groups, and rows, kept to prove ``k`` neighbors: ``k + 6 + k // 8``, at least 16, up to 2^i or 3 * 2^i."""
+    need = max(16, k + 6 + k // 8)
+    power = bucket(need)
+    return 3 * power // 4 if 3 * power // 4 >= need else power
 
 
 def _precision_context(dtype):

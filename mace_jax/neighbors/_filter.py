@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
 from mace_jax.neighbors._pairs import row_chunks, squared_threshold, widened
+from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._precision import relative_slack
 
 __all__ = ["Filter"]
 
 _MEDIAN_ROWS = 500
+_FILL_BYTES = 8 << 20
+_ALIGNMENT = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,12 +39,19 @@ class Filter:
         some = [array[:: 1 + len(array) // _MEDIAN_ROWS] for array in (queries, reference)]
         center = np.median(np.vstack(some), axis=0)
         whole = np.rint(center)
-        largest, integers = 0.0, bool((np.abs(whole) < 2.0**50).all())
-        for array in (queries, reference):
-            for part in row_chunks(len(array), 16 * array.shape[1]):
-                rows = array[part]
-                integers = integers and bool((rows == np.rint(rows)).all())
-                largest = max(largest, float(np.max(((rows - (whole if integers else center)) ** 2).sum(axis=1))))
+        parts = [
+            (array, part) for array in (queries, reference) for part in row_chunks(len(array), 16 * array.shape[1])
+        ]
+        integers = bool((np.abs(whole) < 2.0**50).all()) and all(
+            bool((array[part] == np.rint(array[part])).all()) for array, part in parts
+        )
+        origin = whole if integers else center
+
+        def longest(item: tuple[FloatArray, slice]) -> float:
+            rows = item[0][item[1]] - origin
+            return float(np.einsum("ij,ij->i", rows, rows).max())
+
+        largest = max(in_threads(longest, parts))
         # |x|^2 + |y|^2, 2 x.y and their difference are whole numbers of at most 4 * largest.
         if integers and 4 * largest <= _whole_limit(dtype):
             return cls(whole, 1.0, 0.0, dtype)
@@ -49,17 +59,29 @@ class Filter:
         return cls(center, float(np.ldexp(1.0, int(exponent))), relative_slack(queries.shape[1], dtype), dtype)
 
     def block(
-        self, array: FloatArray, chosen: IntArray | None, start: int, stop: int, rows: int
+        self,
+        array: FloatArray,
+        chosen: IntArray | None,
+        start: int,
+        stop: int,
+        rows: int,
+        *,
+        in_parallel: bool = False,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows ``start:stop`` (of the chosen ones) mapped, and their squared norms; padded with norms of infinity."""
-        moved = np.zeros((rows, array.shape[1]), self.dtype)
-        norms = np.full(rows, np.inf, self.dtype)
-        for part in row_chunks(stop - start, 24 * array.shape[1]):
+        moved = _aligned((rows, array.shape[1]), self.dtype)
+        moved[stop - start :] = 0
+        norms = _aligned((rows,), self.dtype)
+        norms[stop - start :] = np.inf
+
+        def fill(part: slice) -> None:
             here = slice(start + part.start, start + part.stop)
             exact = (array[here] if chosen is None else array[chosen[here]]) - self.center
             exact *= self.scale
             moved[part] = exact
-            norms[part] = np.square(exact, out=exact).sum(axis=1)
+            norms[part] = np.einsum("ij,ij->i", exact, exact)
+
+        in_threads(fill, row_chunks(stop - start, 24 * array.shape[1], _FILL_BYTES), None if in_parallel else 1)
         return moved, norms
 
     def proves(self, bounds: NDArray[Any], squared: FloatArray) -> NDArray[np.bool_]:
@@ -85,6 +107,26 @@ class Filter:
         largest = float(np.finfo(self.dtype).max)
         low = np.minimum(below * (1 - room) - lost, largest)
         return low.astype(self.dtype), np.minimum(above * (1 + room) + lost, largest).astype(self.dtype)
+
+    def edges(self, low: NDArray[Any], high: NDArray[Any], norms: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """``limits`` less the part of the bounds that does not depend on the reference, rounded away from a mistake."""
+        inner = low.astype(np.float64) - (1.0 + self.slack) * norms.astype(np.float64)
+        outer = high.astype(np.float64) - (1.0 - self.slack) * norms.astype(np.float64)
+        if self.slack == 0.0:
+            return inner.astype(self.dtype), outer.astype(self.dtype)
+        room = 4 * float(np.finfo(self.dtype).eps)
+        inner, outer = inner - room * np.abs(inner), outer + room * np.abs(outer)
+        largest = float(np.finfo(self.dtype).max)
+        inner, outer = np.clip(inner, -largest, largest), np.clip(outer, -largest, largest)
+        return inner.astype(self.dtype), outer.astype(self.dtype)
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An uninitialized array that starts on a cache line, which JAX takes over without a copy."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % _ALIGNMENT
+    return raw[offset : offset + size].view(dtype).reshape(shape)
 
 
 def _whole_limit(dtype: Any) -> float:

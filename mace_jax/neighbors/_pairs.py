@@ -25,8 +25,7 @@ def squared_distances(queries: FloatArray, reference: FloatArray, rows: IntArray
     """
     result = np.empty(len(rows))
     for part in row_chunks(len(rows), 8 * queries.shape[1]):
-        difference = reference[ids[part]]
-        difference -= queries[rows[part]]
+        difference = np.subtract(reference[ids[part]], queries[rows[part]], dtype=np.float64)
         np.square(difference, out=difference)
         difference.sum(axis=1, out=result[part])
     return result

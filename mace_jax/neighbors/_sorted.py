@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import final
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +14,15 @@ from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._pairs import nearest_of, row_chunks
+from mace_jax.neighbors._threads import in_threads
+from mace_jax_kernels._tiling import bucket, pad_rows, resident_size
+from mace_jax_kernels.sorted_window import merge_arms
 
 __all__ = ["SortedBackend"]
 
 _CHUNK_BYTES = 32 << 20
+_MERGE_ROWS = 1 << 14
+_FLUSHED = 1e-300
 
 
 @final
@@ -41,12 +47,20 @@ class SortedBackend(AbstractNeighborBackend):
     ) -> Neighbors:
         """The ``k`` nearest rows per query, from the ``k`` distinct values on either side."""
         _one_column(reference)
+        itself = queries is reference or np.array_equal(queries, reference)
+        order = np.argsort(reference[:, 0])
+        values = reference[order, 0]
+        if len(values) > 1 and (values[1:] > values[:-1]).all():
+            everyone = exclude_ids is None or (itself and np.array_equal(exclude_ids, np.arange(len(queries))))
+            if everyone:
+                return self._merged(queries, reference, order, values, k, exclude_ids, itself)
         groups = group_rows(reference)
         distinct = reference if groups is None else reference[groups.first]
         excluded = exclude_ids if groups is None else None  # otherwise left out when groups are expanded
         wanted = k if groups is None else groups.wanted(k, exclude_ids)
-        order = np.argsort(distinct[:, 0], kind="stable")
-        values = distinct[order, 0]
+        if groups is not None:
+            order = np.argsort(distinct[:, 0], kind="stable")
+            values = distinct[order, 0]
         place = np.searchsorted(values, queries[:, 0])
         squared = np.empty((len(queries), k))
         indices = np.empty((len(queries), k), dtype=np.int64)
@@ -56,6 +70,54 @@ class SortedBackend(AbstractNeighborBackend):
             if groups is not None:
                 near, ids = groups.expand(near, ids, k, None if exclude_ids is None else exclude_ids[part])
             squared[part], indices[part] = near, ids
+        return make_neighbors(squared, indices, self.name)
+
+    def _merged(
+        self,
+        queries: FloatArray,
+        reference: FloatArray,
+        order: IntArray,
+        values: FloatArray,
+        k: int,
+        exclude_ids: IntArray | None,
+        itself: bool,
+    ) -> Neighbors:
+        """Distinct values, queries visited along the line: two arms merged from the inside out in compiled code."""
+        m, n = len(values), len(queries)
+        turn = order if itself else np.argsort(queries[:, 0])
+        own = exclude_ids is not None
+        line = np.full(resident_size(m + 2 * (k + 2)), np.inf)
+        line[: k + 2], line[k + 2 : k + 2 + m] = -np.inf, values
+        names = np.full(len(line), -1, np.int64)
+        names[k + 2 : k + 2 + m] = order
+        squared = np.empty((n, k))
+        indices = np.empty((n, k), dtype=np.int64)
+        step = bucket(min(n, _MERGE_ROWS))
+
+        def merge(part: slice) -> None:
+            rows = turn[part]
+            x = queries[rows, 0]
+            # First place whose value is not below the query.
+            place = np.arange(part.start, part.stop) if itself else np.searchsorted(values, x)
+            left = (place + (k + 1)).astype(np.int32)
+            right = left + np.int32(2 if own else 1)
+            size = len(rows)
+            with jax.enable_x64(True):
+                found = merge_arms(device_line, pad_rows(left, step), pad_rows(right, step), pad_rows(x, step), k=k)
+                near, where, open_ = (np.asarray(array)[:size] for array in found)
+            squared[rows], indices[rows] = near, names[where]
+            # Compiled code may flush the smallest numbers to zero, where only equal values have a true zero.
+            small = near[:, 0] < _FLUSHED
+            if small.any():
+                open_ = open_ | (small & (line[where[:, 0]] != x)) | (near[:, 1:2] < _FLUSHED).any(axis=1)
+            if open_.any():
+                again = rows[open_]
+                there = None if exclude_ids is None else exclude_ids[again]
+                squared[again], indices[again] = _window(queries[again], reference, order, place[open_], k, there)
+
+        with jax.enable_x64(True):
+            device_line = jax.device_put(line)
+        in_threads(merge, row_chunks(n, 1, step))
         return make_neighbors(squared, indices, self.name)
 
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:

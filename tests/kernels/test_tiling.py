@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mace_jax_kernels._tiling import bucket, candidate_bucket, pad_rows, padded_size, tile_sizes
+from mace_jax_kernels._tiling import bucket, candidate_bucket, pad_rows, padded_size, resident_size, tile_sizes
 
 
 def test_buckets():
@@ -13,6 +13,7 @@ def test_buckets():
     assert [candidate_bucket(k) for k in (1, 8, 9, 16, 17, 33, 260)] == [24, 24, 32, 32, 48, 64, 512]
     assert all(candidate_bucket(k) >= k + max(16, k // 2) for k in range(1, 400))
     assert padded_size(1, 8) == 8 and padded_size(17, 8) == 32
+    assert [resident_size(n) for n in (3, 5000, 8193, 100_000)] == [8, 8192, 10240, 114_688]
 
 
 @pytest.mark.parametrize("n", [1, 100, 10**6])

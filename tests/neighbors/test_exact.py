@@ -8,8 +8,9 @@ import pytest
 from mace_jax.neighbors import ExactBackend, _exact, knn, radius_count
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import squared_threshold
-from mace_jax_kernels.knn import propose_block
-from mace_jax_kernels.radius_count import count_block
+from mace_jax.neighbors._threads import in_threads
+from mace_jax_kernels.knn import propose_groups, rank_groups
+from mace_jax_kernels.radius_count import count_groups
 from tests.neighbors.oracle import nearest, within
 
 
@@ -110,23 +111,25 @@ def test_another_size_in_the_same_bucket_compiles_nothing(rng):
         radius_count(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), 0.5, backend="exact")
 
     search(40, 300, 5)
-    before = propose_block._cache_size(), count_block._cache_size()
+    kernels = propose_groups, rank_groups, count_groups
+    before = [kernel._cache_size() for kernel in kernels]
     search(33, 512, 5)
     search(64, 257, 2)
     search(57, 400, 8)
-    assert (propose_block._cache_size(), count_block._cache_size()) == before
+    assert [kernel._cache_size() for kernel in kernels] == before
 
 
 def test_large_batches_reuse_one_shape(rng):
     reference = rng.standard_normal((40, 3))
     knn(rng.standard_normal((513, 3)), reference, 1, backend="exact")
-    before = propose_block._cache_size()
+    before = propose_groups._cache_size()
     knn(rng.standard_normal((1700, 3)), reference, 1, backend="exact")
-    assert propose_block._cache_size() == before
+    assert propose_groups._cache_size() == before
 
 
 def test_blocks_of_the_reference_are_merged(monkeypatch, rng):
     monkeypatch.setattr(_exact, "tile_sizes", lambda *args: (16, 8, 32))
+    monkeypatch.setattr(_exact, "_RESIDENT_BYTES", 0)
     rows = rng.integers(0, 5, size=(230, 3)) + 0.5
     found = knn(rows[:50], rows[50:], 6, backend="exact")
     np.testing.assert_array_equal(found.indices, nearest(rows[:50], rows[50:], 6)[1])
@@ -150,3 +153,40 @@ def test_the_threshold_is_the_last_square_whose_root_is_within(rng):
     threshold = squared_threshold(radius)
     assert (np.sqrt(threshold) <= radius).all()
     assert (np.sqrt(np.nextafter(threshold, np.inf)) > radius).all()
+
+
+def test_float32_records_stay_float32_and_give_the_lists_of_float64(monkeypatch, rng):
+    seen = []
+    search = ExactBackend.search
+
+    def spy(self, queries, reference, k, **options):
+        seen.append((queries.dtype, reference.dtype))
+        return search(self, queries, reference, k, **options)
+
+    monkeypatch.setattr(ExactBackend, "search", spy)
+    rows = (rng.standard_normal((500, 20)) + 100).astype(np.float32)
+    rows[60] = rows[3]
+    found = knn(rows[:70], rows, 4, backend="exact")
+    squared, ids = nearest(rows[:70], rows, 4)
+    np.testing.assert_array_equal(found.squared_distances, squared)
+    np.testing.assert_array_equal(found.indices, ids)
+    radius = found.distances[:, -1]
+    np.testing.assert_array_equal(
+        radius_count(rows[:70], rows, radius, backend="exact"), within(rows[:70], rows, radius)
+    )
+    knn(rows[:70].astype(np.float64), rows, 4, backend="exact")
+    assert seen == [(np.float32, np.float32), (np.float64, np.float64)]
+
+
+def test_long_lists_and_wide_records(rng):
+    rows = rng.standard_normal((400, 300)).astype(np.float32)
+    found = knn(rows[:50], rows[50:], 60, backend="exact")
+    np.testing.assert_array_equal(found.indices, nearest(rows[:50], rows[50:], 60)[1])
+
+
+def test_an_error_in_a_thread_is_raised():
+    def fail(part):
+        raise OverflowError(part)
+
+    with pytest.raises(OverflowError, match="1"):
+        in_threads(fail, [1, 2], workers=2)

@@ -14,7 +14,9 @@ from mace_jax_kernels._precision import dot_precision, unit_roundoff
 from mace_jax_kernels._tiling import Rows
 from mace_jax_kernels.select_k import select_k
 
-__all__ = ["centered", "knn_padded", "propose_block"]
+__all__ = ["centered", "knn_padded", "propose_block", "propose_groups", "rank_groups"]
+
+_RANK_BYTES = 2 << 20
 
 
 @functools.partial(jax.jit, static_argnames="tile_rows")
@@ -81,6 +83,112 @@ def propose_block(
     tiles = (reference.reshape(n_tiles, tile_rows, -1), reference_norms.reshape(n_tiles, tile_rows), starts)
     state, _ = lax.scan(visit, (jnp.asarray(bounds), jnp.asarray(ids)), tiles)
     return state
+
+
+@functools.partial(jax.jit, static_argnames=("tile_rows", "chunk_rows", "group_rows"))
+def propose_groups(
+    queries: Float[Rows, "n d"],
+    reference: Float[Rows, "m d"],
+    weights: Float[Rows, " m"],
+    first_group: ArrayLike,
+    values: Float[Rows, "n c"],
+    groups: Int[Rows, "n c"],
+    *,
+    tile_rows: int,
+    chunk_rows: int,
+    group_rows: int,
+) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
+    """Merge reference rows into the running lists of groups (runs of rows) with the smallest ``weight - 2 x.y``.
+
+    Only the minimum over each group leaves a tile, so a pair costs one product and one comparison; ``rank_groups``
+    then looks inside the groups that were kept. The ``k`` first groups by (minimum, group) hold the ``k`` first rows
+    by (value, id), and every group left out has a minimum of at least the last one kept.
+
+    Args:
+        queries: ``(n, d)``, centered.
+        reference: ``(m, d)``, centered alike; ``m`` is a multiple of ``chunk_rows``.
+        weights: ``(m,)``, ``(1 - relative_slack) * |y|^2``; ``inf`` for padding, which comes last.
+        first_group: int32 number of the first group.
+        values: ``(n, c)`` running list of group minima, ``inf`` to start with.
+        groups: int32 ``(n, c)`` running list, -1 to start with.
+        tile_rows: Reference rows per matrix product.
+        chunk_rows: Reference rows per selection, a multiple of ``tile_rows``.
+        group_rows: Rows per group, a divisor of ``tile_rows``.
+
+    Peak memory beyond operands, in bytes: ``itemsize * n * (2 * tile_rows + 3 * chunk_rows / group_rows)``.
+    """
+    n, kept = values.shape
+    per_tile, per_chunk = tile_rows // group_rows, chunk_rows // group_rows
+    precision = dot_precision()
+    doubled = -2 * queries.T
+
+    def minima(start):
+        rows = lax.dynamic_slice_in_dim(reference, start, tile_rows)
+        added = lax.dynamic_slice_in_dim(weights, start, tile_rows).reshape(per_tile, group_rows, 1)
+        # Reference rows run down, queries run along the vector lanes: minima need no shuffles.
+        products = jnp.matmul(rows, doubled, precision=precision).reshape(per_tile, group_rows, n)
+        return functools.reduce(jnp.minimum, [products[:, i] + added[:, i] for i in range(group_rows)])
+
+    def nothing(start):
+        return jnp.full((per_tile, n), jnp.inf, queries.dtype)
+
+    def search(state, start):
+        starts = start + tile_rows * jnp.arange(chunk_rows // tile_rows, dtype=jnp.int32)
+        lowest = lax.map(lambda at: lax.cond(jnp.isfinite(weights[at]), minima, nothing, at), starts)
+        found, where = select_k(lowest.reshape(per_chunk, n).T, min(kept, per_chunk))
+        numbers = jnp.where(jnp.isinf(found), jnp.int32(-1), first_group + start // group_rows + where)
+        pool = jnp.concatenate([state[0], found], axis=1)
+        pool_groups = jnp.concatenate([state[1], numbers], axis=1)
+        negated, where = lax.top_k(-pool, kept)
+        return -negated, jnp.take_along_axis(pool_groups, where, axis=1)
+
+    def visit(state, start):
+        return lax.cond(jnp.isfinite(weights[start]), search, lambda state, start: state, state, start), None
+
+    chunks = chunk_rows * jnp.arange(reference.shape[0] // chunk_rows, dtype=jnp.int32)
+    state, _ = lax.scan(visit, (jnp.asarray(values), jnp.asarray(groups)), chunks)
+    return state
+
+
+@functools.partial(jax.jit, static_argnames="group_rows")
+def rank_groups(
+    queries: Float[Rows, "n d"],
+    reference: Float[Rows, "m d"],
+    weights: Float[Rows, " m"],
+    groups: Int[Rows, "n c"],
+    exclude_ids: Int[Rows, " n"],
+    *,
+    group_rows: int,
+) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
+    """The ``c`` rows with the smallest ``weight - 2 x.y`` in each query's ``c`` groups, by (value, id).
+
+    Arguments as in ``propose_groups`` over all of the reference; ``exclude_ids`` holds one row to leave out per query
+    or -1. Ids are -1 at value ``inf`` where there are fewer rows.
+
+    Peak memory beyond operands: a few times ``_RANK_BYTES``, or ``itemsize * c * group_rows * d`` for one query.
+    """
+    n, kept = groups.shape
+    d = queries.shape[1]
+    blocks = reference.reshape(-1, group_rows, d)
+    added = weights.reshape(-1, group_rows)
+    within = jnp.arange(group_rows, dtype=jnp.int32)
+
+    def rank(part):
+        x, numbers, excluded = part
+        numbers = jnp.sort(numbers)
+        safe = jnp.maximum(numbers, 0)
+        # A matrix product, as in propose_groups: the slack of the filter is proven for its rounding.
+        products = jnp.matmul(blocks[safe].reshape(-1, d), x, precision=dot_precision()).reshape(kept, group_rows)
+        ids = safe[:, None] * group_rows + within
+        absent = (numbers < 0)[:, None] | (ids == excluded)
+        found = jnp.where(absent, jnp.inf, added[safe] - 2 * products).ravel()
+        negated, where = lax.top_k(-found, kept)
+        return -negated, jnp.where(jnp.isinf(negated), jnp.int32(-1), ids.ravel()[where])
+
+    batch = 1
+    while batch < n and 2 * batch * kept * group_rows * d * queries.dtype.itemsize <= _RANK_BYTES:
+        batch *= 2
+    return lax.map(rank, (queries, groups, exclude_ids), batch_size=batch)
 
 
 def centered(queries, reference, n, m):

@@ -15,7 +15,9 @@ from mace_jax_kernels._tiling import Rows
 from mace_jax_kernels.knn.xla import centered
 from mace_jax_kernels.select_k import select_k
 
-__all__ = ["count_block", "count_padded"]
+__all__ = ["count_block", "count_groups", "count_padded"]
+
+_RUN = 16
 
 
 @functools.partial(jax.jit, static_argnames="tile_rows")
@@ -87,6 +89,64 @@ def count_block(
     tiles = (reference.reshape(n_tiles, tile_rows, -1), reference_norms.reshape(n_tiles, tile_rows), starts)
     state, _ = lax.scan(visit, (jnp.asarray(counts), jnp.asarray(n_near), jnp.asarray(near_ids)), tiles)
     return state
+
+
+@functools.partial(jax.jit, static_argnames=("tile_rows", "group_rows"))
+def count_groups(
+    queries: Float[Rows, "n d"],
+    reference: Float[Rows, "m d"],
+    upper: Float[Rows, " m"],
+    lower: Float[Rows, " m"],
+    inner: Float[Rows, " n"],
+    outer: Float[Rows, " n"],
+    *,
+    tile_rows: int,
+    group_rows: int,
+) -> tuple[Int[Array, "g n"], Int[Array, "g n"]]:
+    """Counts per group of reference rows, and how many pairs of each the matrix product does not decide.
+
+    A pair is inside if ``upper - 2 x.y <= inner``, outside if ``lower - 2 x.y > outer`` and undecided otherwise.
+
+    Args:
+        queries: ``(n, d)``, centered.
+        reference: ``(m, d)``, centered alike; ``m`` is a multiple of ``tile_rows``.
+        upper: ``(m,)``, ``(1 + relative_slack) * |y|^2``; ``inf`` for padding, which comes last.
+        lower: ``(m,)``, ``(1 - relative_slack) * |y|^2``; ``inf`` for padding.
+        inner: ``(n,)``, the squared radius rounded down less ``(1 + relative_slack) * |x|^2``.
+        outer: ``(n,)``, the squared radius rounded up less ``(1 - relative_slack) * |x|^2``.
+        tile_rows: Reference rows per matrix product.
+        group_rows: Rows per group, a divisor of ``tile_rows``.
+
+    Peak memory beyond operands and results: ``2 * itemsize * n * tile_rows`` bytes.
+    """
+    n = queries.shape[0]
+    run = min(_RUN, group_rows)
+    precision = dot_precision()
+    doubled = -2 * queries.T
+
+    def split(array, start):
+        return lax.dynamic_slice_in_dim(array, start, tile_rows).reshape(tile_rows // run, run, 1)
+
+    def count(start):
+        rows = lax.dynamic_slice_in_dim(reference, start, tile_rows)
+        products = jnp.matmul(rows, doubled, precision=precision).reshape(tile_rows // run, run, n)
+
+        def within(added, limit):
+            hits = [(products[:, i] + added[:, i] <= limit).astype(jnp.int32) for i in range(run)]
+            # The barrier keeps the second sum from computing the first one again in a slow order.
+            runs = lax.optimization_barrier(functools.reduce(jnp.add, hits)).reshape(-1, group_rows // run, n)
+            return functools.reduce(jnp.add, [runs[:, i] for i in range(group_rows // run)])
+
+        inside = within(split(upper, start), inner)
+        return inside, within(split(lower, start), outer) - inside
+
+    def nothing(start):
+        zeros = jnp.zeros((tile_rows // group_rows, n), jnp.int32)
+        return zeros, zeros
+
+    starts = tile_rows * jnp.arange(reference.shape[0] // tile_rows, dtype=jnp.int32)
+    inside, near = lax.map(lambda start: lax.cond(jnp.isfinite(upper[start]), count, nothing, start), starts)
+    return inside.reshape(-1, n), near.reshape(-1, n)
 
 
 @functools.partial(jax.jit, static_argnames=("borderline", "query_rows", "tile_rows"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
-__all__ = ["Windows", "sorted_window"]
+__all__ = ["Windows", "merge_arms", "sorted_window"]
 
 
 class Windows(NamedTuple):
@@ -77,3 +79,46 @@ def sorted_window(
         return Windows(closed_low, open_low, jnp.maximum(open_low, open_high), closed_high)
 
     return jax.lax.map(for_one, k)
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def merge_arms(
+    values: Float[Array, " m"],
+    left: Int[Array, " n"],
+    right: Int[Array, " n"],
+    queries: Float[Array, " n"],
+    *,
+    k: int,
+) -> tuple[Float[Array, "n k"], Int[Array, "n k"], Bool[Array, " n"]]:
+    """The ``k`` nearest places on a sorted line and their squared distances, ``O(k)`` per query.
+
+    The two arms from ``left`` down and from ``right`` up are merged from the inside out.
+
+    Args:
+        values: Ascending and distinct where finite; at least ``k + 1`` infinities at either end.
+        left: int32 place of the first value on the left arm.
+        right: int32 place of the first value on the right arm.
+        queries: ``(n,)`` at least ``values[left]`` and at most ``values[right]``.
+        k: Number of neighbors; there are that many on the arms.
+
+    Returns:
+        Squared distances, places, and where two of the first ``k + 1`` rounded squares are equal, so that the order
+        of places, not of arms, has to decide.
+
+    Memory: ``(itemsize + 4) * 2 * n * k`` bytes.
+    """
+
+    def at(place: Array) -> Array:
+        return values.at[place].get(mode="promise_in_bounds")
+
+    def step(arms, _):
+        left, right = arms
+        below, above = queries - at(left), at(right) - queries
+        nearer = below <= above
+        moved = (left - nearer.astype(jnp.int32), right + (~nearer).astype(jnp.int32))
+        distance = jnp.where(nearer, below, above)
+        return moved, (distance * distance, jnp.where(nearer, left, right))
+
+    _, (squared, places) = lax.scan(step, (left, right), None, length=k + 1)
+    tied = jnp.any((squared[1:] == squared[:-1]) & jnp.isfinite(squared[1:]), axis=0)
+    return squared[:k].T, places[:k].T, tied
