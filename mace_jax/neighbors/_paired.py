@@ -45,8 +45,8 @@ class PairedNeighbors:
 def paired_knn(sample: _Sample, k_max: int, *, backend: str | AbstractNeighborBackend = "auto") -> PairedNeighbors:
     """The ``k_max`` nearest members and the ``k_max`` nearest nonmembers of every row of a sample.
 
-    Each pair of rows is looked at once, so both lists together cost about one search of the pooled rows; every
-    smaller ``k`` is a prefix. A row is left out of its own list by its id: other rows equal to it stay.
+    One search per label, each of its rows against all pooled ones, so no pair of rows is looked at twice; every smaller
+    ``k`` is a prefix. A row is left out of its own list by its id: other rows equal to it stay.
 
     Args:
         sample: Anything with ``members (n, d)`` and ``nonmembers (m, d)``.
