@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
@@ -23,16 +21,16 @@ from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbor
 from mace_jax.neighbors._blocks import Rows, checked_records, nearest_in_blocks
 from mace_jax.neighbors._direct import direct_nearest
 from mace_jax.neighbors._exact import ExactBackend
-from mace_jax.neighbors._pairs import nearest_of, row_chunks, widened
+from mace_jax.neighbors._faiss_build import first_breadth, new_handle, padded_width
+from mace_jax.neighbors._faiss_frame import Frame
+from mace_jax.neighbors._faiss_store import crc32_of, description_of, sha256_of
+from mace_jax.neighbors._pairs import nearest_of, row_chunks
 
 __all__ = ["ApproximateNeighbors", "FaissBackend", "FaissIndex"]
 
 _KINDS = ("flat", "ivf", "hnsw", "ivfpq")
 _REFINE = {"flat": 2, "ivf": 2, "hnsw": 2, "ivfpq": 8}
 _EXTRA = 8
-_LINKS = 32  # neighbors of a node in the graph
-_ROWS_PER_LIST = 39  # training rows below which FAISS calls a list poorly trained
-_MOST_PER_LIST = 96  # and beyond which they only cost time
 _CHUNK_BYTES = 32 << 20
 _BLOCK_BYTES = 64 << 20
 _DIRECT_WORK = 1 << 30
@@ -151,7 +149,7 @@ class FaissBackend(AbstractNeighborBackend):
         """The ``k`` nearest rows per query; exact for flat, else with the recall measured on these queries."""
         if self.index == "flat" or len(queries) <= 2 * self.probes:
             rows = Rows(reference)
-            frame = _Frame.of(rows)
+            frame = Frame.of(rows)
             squared, ids = _exact(queries, rows, frame, k, exclude_ids, _by_blocks(rows, frame, self.threads))
             found = make_neighbors(squared, ids, self.name)
             return found if self.index == "flat" else _with_recall(found, self, _Measured(k, 1.0, len(queries)))
@@ -169,10 +167,10 @@ class FaissBackend(AbstractNeighborBackend):
             ValueError: it is empty or not finite.
         """
         rows = Rows.of("reference", reference)
-        frame = _Frame.of(rows, _padded(self, rows.shape[1]), check=True)
+        frame = Frame.of(rows, padded_width(self, rows.shape[1]), check=True)
         faiss = require("faiss")
         with _threads(self.threads):
-            handle = _new_handle(faiss, self, len(rows), frame.width)
+            handle = new_handle(faiss, self, len(rows), frame.width)
             if not handle.is_trained:
                 size = min(len(rows), self.train_rows)
                 sample = _random.generator(self.seed, "faiss", "train").choice(len(rows), size, replace=False)
@@ -180,7 +178,7 @@ class FaissBackend(AbstractNeighborBackend):
             step = rows.step(2 * _BLOCK_BYTES)
             for start in range(0, len(rows), step):
                 handle.add(frame.image(rows, start, min(start + step, len(rows))))
-        breadth = _first_breadth(self, handle)
+        breadth = first_breadth(self, handle)
         return FaissIndex(self, handle, frame, rows, breadth, self.refine or _REFINE[self.index], None)
 
 
@@ -202,7 +200,7 @@ class FaissIndex:
 
     settings: FaissBackend
     handle: Any
-    frame: _Frame
+    frame: Frame
     rows: Rows
     breadth: int
     refine: int
@@ -307,10 +305,10 @@ class FaissIndex:
             "center": self.frame.center.tolist(),
             "scale": self.frame.scale,
             "versions": {"faiss": faiss.__version__, "numpy": np.__version__},
-            "sha256": _sha256(path),
-            "reference_crc32": _crc32(self.rows),
+            "sha256": sha256_of(path),
+            "referencecrc32_of": crc32_of(self.rows),
         }
-        _description_of(path).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        description_of(path).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], reference: Any, *, threads: int | None = None) -> Self:
@@ -323,22 +321,22 @@ class FaissIndex:
             ValueError: the file was changed, or the reference is not the one it was built from.
         """
         faiss, path = require("faiss"), Path(path)
-        for file in (path, _description_of(path)):
+        for file in (path, description_of(path)):
             if not file.is_file():
                 raise FileNotFoundError(f"{file} does not exist; save an index writes both it and its description.")
-        stored = json.loads(_description_of(path).read_text(encoding="utf-8"))
+        stored = json.loads(description_of(path).read_text(encoding="utf-8"))
         if stored.get("format") != _FORMAT:
             raise ValueError(f"{path} has format {stored.get('format')!r}, not {_FORMAT}; build and save it again.")
-        if _sha256(path) != stored["sha256"]:
+        if sha256_of(path) != stored["sha256"]:
             raise ValueError(f"{path} is not the file that was saved (its checksum differs); build and save it again.")
         rows = Rows.of("reference", reference)
-        if rows.shape != (stored["rows"], stored["width"]) or _crc32(rows) != stored["reference_crc32"]:
+        if rows.shape != (stored["rows"], stored["width"]) or crc32_of(rows) != stored["referencecrc32_of"]:
             raise ValueError(
                 f"reference of shape {rows.shape} is not the one that {path} was built from, of shape "
                 f"({stored['rows']}, {stored['width']}); pass the same rows in the same order."
             )
         settings = FaissBackend(**{**stored["settings"], "threads": threads})
-        frame = _Frame(np.asarray(stored["center"]), stored["scale"], _padded(settings, rows.shape[1]))
+        frame = Frame(np.asarray(stored["center"]), stored["scale"], padded_width(settings, rows.shape[1]))
         measured = stored["measured"] and _Measured(**stored["measured"])
         handle = faiss.read_index(str(path))
         return cls(settings, handle, frame, rows, stored["breadth"], stored["refine"], measured)
@@ -440,63 +438,11 @@ class _Probe:
     exclude_ids: IntArray | None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Frame:
-    """The map ``x -> (x - mean) * scale`` rounded to float32 and padded with zero columns to ``width``."""
-
-    center: FloatArray
-    scale: float
-    width: int
-
-    @classmethod
-    def of(cls, rows: Rows, width: int | None = None, *, check: bool = False) -> _Frame:
-        """Center by the mean of the reference; scale by a power of two, its longest row to at most about 2^20."""
-        d = rows.shape[1]
-        total, low, high = np.zeros(d), np.full(d, np.inf), np.full(d, -np.inf)
-        step = rows.step(8 << 20)
-        for place, block in enumerate(rows.blocks(step)):
-            if check:
-                checked_records(f"reference (block from row {place * step})", block)
-            total += block.sum(axis=0)
-            low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-        center = total / len(rows)
-        longest = float(np.sqrt(np.square(np.maximum(high - center, center - low)).sum()))
-        exponent = 0 if longest == 0 else 20 - np.frexp(longest)[1]
-        return cls(center, float(np.ldexp(1.0, int(exponent))), width or d)
-
-    def image(self, rows: Rows, start: int = 0, stop: int | None = None, chosen: IntArray | None = None) -> Any:
-        """Mapped rows ``start:stop``, or the chosen ones; queries far outside overflow and find no candidates."""
-        n = len(chosen) if chosen is not None else (len(rows) if stop is None else stop) - start
-        mapped = np.zeros((n, self.width), np.float32)
-        for part in row_chunks(n, 24 * self.width):
-            here = slice(start + part.start, start + part.stop) if chosen is None else chosen[part]
-            with np.errstate(over="ignore"):
-                mapped[part, : len(self.center)] = (rows[here] - self.center) * self.scale
-        return mapped
-
-    def proves(self, queries: FloatArray, last: NDArray[np.float32], squared: FloatArray) -> NDArray[np.bool_]:
-        """Whether lists without only rows of float32 values of at least ``last`` hold all rows up to ``squared``.
-
-        The float32 value of a pair errs by at most ``c (|x|^2 + |y|^2)``, and a row that belongs to the list has
-        ``|y| <= |x| + D`` for the k-th distance ``D``, so its value is at most ``D^2 + c (|x|^2 + (|x| + D)^2)``.
-        """
-        d = len(self.center)
-        c, lost = 4 * (d + 10) * 2.0**-24, 8 * d * float(np.finfo(np.float32).tiny)
-        proven = np.empty(len(queries), dtype=bool)
-        for part in row_chunks(len(queries), 16 * d):
-            with np.errstate(over="ignore", invalid="ignore"):
-                norm = np.sqrt(np.square((queries[part] - self.center) * self.scale).sum(axis=1))
-                reach = np.sqrt(widened(squared[part], d)) * self.scale
-                limit = reach**2 + c * (norm**2 + (norm + reach) ** 2) + lost
-                proven[part] = last[part].astype(np.float64) > widened(limit, d)
-        return proven & np.isfinite(last)
-
-
 Propose = Callable[[FloatArray, int], tuple[NDArray[np.float32], IntArray]]
 
 
 def _exact(
-    queries: FloatArray, rows: Rows, frame: _Frame, k: int, exclude_ids: IntArray | None, propose: Propose
+    queries: FloatArray, rows: Rows, frame: Frame, k: int, exclude_ids: IntArray | None, propose: Propose
 ) -> tuple[FloatArray, IntArray]:
     """The true lists: candidates of a flat search measured and proven; rows not proven are searched again."""
     wanted = k + (exclude_ids is not None)
@@ -525,7 +471,7 @@ def _again(queries: FloatArray, block: FloatArray, k: int, own: IntArray | None)
     return found.squared_distances, found.indices, found.certified
 
 
-def _by_blocks(rows: Rows, frame: _Frame, threads: int | None) -> Propose:
+def _by_blocks(rows: Rows, frame: Frame, threads: int | None) -> Propose:
     """Candidates by brute force over blocks of the reference, without an index."""
 
     def propose(queries: FloatArray, candidates: int) -> tuple[NDArray[np.float32], IntArray]:
@@ -550,47 +496,6 @@ def _by_blocks(rows: Rows, frame: _Frame, threads: int | None) -> Propose:
     return propose
 
 
-def _new_handle(faiss: Any, settings: FaissBackend, m: int, width: int) -> Any:
-    """An empty index of the kind asked for."""
-    if settings.index == "flat":
-        return faiss.IndexFlatL2(width)
-    if settings.index == "hnsw":
-        handle = faiss.IndexHNSWFlat(width, _LINKS)
-        handle.hnsw.efConstruction = 80
-        return handle
-    sample = min(m, settings.train_rows)
-    cells = settings.n_lists or int(2 ** round(np.log2(max(1.0, m**0.5))))
-    cells = min(cells, sample if settings.n_lists else max(1, sample // _ROWS_PER_LIST))
-    coarse = faiss.IndexFlatL2(width)
-    if settings.index == "ivf":
-        handle = faiss.IndexIVFFlat(coarse, width, cells)
-    else:
-        handle = faiss.IndexIVFPQFastScan(coarse, width, cells, width // 2, 4)
-        handle.pq.cp.seed = _small(settings.seed)
-        handle.pq.cp.min_points_per_centroid = 1
-    handle.cp.seed, handle.cp.min_points_per_centroid = _small(settings.seed), 1
-    handle.cp.niter, handle.cp.max_points_per_centroid = 10, _MOST_PER_LIST
-    return handle
-
-
-def _small(seed: int) -> int:
-    """A seed that fits a C int."""
-    return int(_random.generator(seed, "faiss", "cells").integers(1 << 31))
-
-
-def _padded(settings: FaissBackend, d: int) -> int:
-    """Columns of the mapped rows: codes describe pairs of columns."""
-    return d + d % 2 if settings.index == "ivfpq" else d
-
-
-def _first_breadth(settings: FaissBackend, handle: Any) -> int:
-    if settings.index == "flat":
-        return 0
-    if settings.index == "hnsw":
-        return settings.n_probe or 64
-    return min(settings.n_probe or 16, int(handle.nlist))
-
-
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     """FAISS threads for the length of a block of code."""
@@ -610,20 +515,3 @@ def _processors() -> int:
 def _with_recall(found: Neighbors, settings: FaissBackend, measured: _Measured) -> ApproximateNeighbors:
     fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     return ApproximateNeighbors(**fields, recall=measured.recall, recall_asked=settings.recall, probes=measured.probes)
-
-
-def _description_of(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _crc32(rows: Rows) -> int:
-    """Of the rows as float64, so that a copy of another type that holds the same numbers passes."""
-    code = 0
-    for block in rows.blocks(rows.step(8 << 20)):
-        code = zlib.crc32(np.ascontiguousarray(block).data, code)
-    return code
