@@ -12,6 +12,7 @@ TIERS = {
     "_types": 1.0,
     "_status": 1.0,
     "_optional": 1.0,
+    "_binomial": 1.1,
     "_validate": 1.1,
     "_random": 1.1,
     "_progress": 1.1,

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from scipy import stats
 
 from mace_jax import _validate
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax._random import generator
 from mace_jax._status import Status
 from mace_jax._types import FloatArray, Seed
@@ -233,12 +233,9 @@ def _limit(
 
 def _exact(estimate: CellEstimate, counts: Counts, tail: float, *, lower: bool) -> float:
     """The metric at Clopper-Pearson limits of both rates, half of ``tail`` each."""
-
-    def bound(hits: int, total: int, *, below: bool) -> float:
-        if below:
-            return float(stats.beta.ppf(tail / 2.0, hits, total - hits + 1)) if hits > 0 else 0.0
-        return float(stats.beta.ppf(1.0 - tail / 2.0, hits + 1, total - hits)) if hits < total else 1.0
-
-    tpr = bound(counts.true_positives, counts.n_members, below=lower)
-    fpr = bound(counts.false_positives, counts.n_nonmembers, below=not lower)
+    for_tpr, for_fpr = clopper_pearson_lower, clopper_pearson_upper
+    if not lower:
+        for_tpr, for_fpr = for_fpr, for_tpr
+    tpr = for_tpr(counts.true_positives, counts.n_members, tail / 2.0)
+    fpr = for_fpr(counts.false_positives, counts.n_nonmembers, tail / 2.0)
     return float(estimate.at_rates(tpr, fpr))

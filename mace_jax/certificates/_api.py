@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mace_jax import _validate
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax._random import as_seed
 from mace_jax._types import Seed
-from mace_jax.certificates._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax.certificates._certificate import Certificate
 from mace_jax.certificates._epsilon import epsilon_from_rates
 from mace_jax.certificates._rules import Rule, advantage_rule, epsilon_rule, scores_of

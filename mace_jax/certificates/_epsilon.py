@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from mace_jax import _validate
-from mace_jax.certificates._binomial import clopper_pearson_lower, clopper_pearson_upper
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax.metrics import LinearFractional, balanced_accuracy
 
 __all__ = ["advantage_from_epsilon", "epsilon_from_advantage", "epsilon_from_counts", "epsilon_from_rates"]

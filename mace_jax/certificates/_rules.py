@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax._types import FloatArray
-from mace_jax.certificates._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax.certificates._epsilon import epsilon_from_rates
 from mace_jax.estimators import KNN
 from mace_jax.metrics._crossfit import CrossFit

@@ -24,13 +24,12 @@ _BLOCK = 64
 class Objective:
     """A normalized linear-fractional metric at a prior, in the form the fitting step needs.
 
-    L = (c0 + c1 TP + c2 G) / (d0 + d1 TP + d2 G), with TP = prior * TPR and G = P(guess member);
-    ``trivial`` is its value at the best constant guess: 0.
+    L = (c0 + c1 TP + c2 G) / (d0 + d1 TP + d2 G), with TP = prior * TPR and G = P(guess member); the best constant
+    guess reaches 0.
     """
 
     coefficients: Float[Array, " 6"]
     prior: Float[Array, ""]
-    trivial: Float[Array, ""]
 
     def value(self, true_positive_rate: Array, false_positive_rate: Array) -> Array:
         """The metric at given error rates (any shape)."""
@@ -51,7 +50,7 @@ class Objective:
         def improve(_, reached: Array) -> Array:
             return jnp.maximum(reached, self.value(*rates(self.decide(posterior, reached), labels)))
 
-        return jax.lax.fori_loop(0, 8, improve, self.trivial)
+        return jax.lax.fori_loop(0, 8, improve, jnp.zeros_like(self.prior))
 
 
 class FoldOutcome(NamedTuple):

@@ -80,9 +80,7 @@ class LinearFractional:
         coefficients, trivial = self._coefficients(prior), self.trivial(prior=prior)
         # subtracted here in float64: in float32 a small gain over a large trivial value would be lost
         coefficients[:3] = (coefficients[:3] - trivial * coefficients[3:]) / (1.0 - trivial)
-        return Objective(
-            jnp.asarray(coefficients, dtype=jnp.float32), jnp.asarray(prior, dtype=jnp.float32), jnp.asarray(0.0)
-        )
+        return Objective(jnp.asarray(coefficients, dtype=jnp.float32), jnp.asarray(prior, dtype=jnp.float32))
 
     def optimum(self, posterior: ArrayLike, weights: ArrayLike, *, prior: float = 0.5) -> float:
         """Largest metric of any deterministic rule on a finite set of outputs, by Dinkelbach's iteration.

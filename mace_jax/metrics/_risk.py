@@ -6,7 +6,8 @@ import numpy as np
 from scipy import special, stats
 
 from mace_jax import _validate
-from mace_jax._types import FloatArray, Seed
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
+from mace_jax._types import Seed
 from mace_jax.data import MembershipSample
 from mace_jax.estimators import KNN
 from mace_jax.metrics._crossfit import CrossFit, cross_fit
@@ -74,8 +75,8 @@ def risk_of_crossfit(fitted: CrossFit, *, prior: float, confidence_level: float,
     log_ratio = np.log((k1 + 0.5) / (k - k1 + 0.5)) - np.log(n1 / n0)
     tail = (1.0 - confidence_level) / 2.0
     with np.errstate(divide="ignore"):
-        low = special.expit(special.logit(_beta_limit(tail, k1, k - k1 + 1.0, empty=0.0)) + shift)
-        high = special.expit(special.logit(_beta_limit(1.0 - tail, k1 + 1.0, k - k1, empty=1.0)) + shift)
+        low = special.expit(special.logit(clopper_pearson_lower(k1, k, tail)) + shift)
+        high = special.expit(special.logit(clopper_pearson_upper(k1, k, tail)) + shift)
     # a tied shell gives fractions of a neighbor: rounding down keeps the test conservative
     p_value = stats.binom.sf(np.floor(k1 + 1e-3) - 1.0, k, n1 / (n1 + n0))
     q_value = stats.false_discovery_control(np.minimum(1.0, n_looks * p_value))
@@ -88,8 +89,3 @@ def risk_of_crossfit(fitted: CrossFit, *, prior: float, confidence_level: float,
         confidence_level,
         max(int(neighbors or 0) for neighbors in fitted.neighbors),
     )
-
-
-def _beta_limit(level: float, a: FloatArray, b: FloatArray, *, empty: float) -> FloatArray:
-    proper = (a > 0) & (b > 0)
-    return np.where(proper, stats.beta.ppf(level, np.where(proper, a, 1.0), np.where(proper, b, 1.0)), empty)

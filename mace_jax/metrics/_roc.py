@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from mace_jax import _validate
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax._types import FloatArray
 
 __all__ = ["Roc", "TprAtFpr", "roc"]
@@ -60,8 +61,8 @@ class Roc:
             int(np.searchsorted(self.false_positives, np.floor(target * self.n_nonmembers + 1e-9), side="right")) - 1
         )
         hits = self.true_positives[place]
-        low = stats.beta.ppf(tail, hits, self.n_members - hits + 1) if hits > 0 else 0.0
-        high = stats.beta.ppf(1 - tail, hits + 1, self.n_members - hits) if hits < self.n_members else 1.0
+        low = clopper_pearson_lower(hits, self.n_members, tail)
+        high = clopper_pearson_upper(hits, self.n_members, tail)
         return TprAtFpr(
             target,
             float(self.false_positive_rate[place]),
@@ -81,9 +82,7 @@ class Roc:
         pairs, auc = min(self.n_members, self.n_nonmembers), self.auc
         if pairs < 2 or self.auc_standard_error == 0.0:
             tail, hits = (1.0 - level) / 2.0, auc * pairs
-            low = stats.beta.ppf(tail, hits, pairs - hits + 1.0) if hits > 0.0 else 0.0
-            high = stats.beta.ppf(1.0 - tail, hits + 1.0, pairs - hits) if hits < pairs else 1.0
-            return float(low), float(high)
+            return float(clopper_pearson_lower(hits, pairs, tail)), float(clopper_pearson_upper(hits, pairs, tail))
         reach = special.ndtri((1.0 + level) / 2.0) * self.auc_standard_error / (auc * (1.0 - auc))
         low, high = special.expit(special.logit(auc) + np.asarray([-reach, reach]))
         return float(low), float(high)

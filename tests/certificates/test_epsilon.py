@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax.certificates import advantage_from_epsilon, epsilon_from_advantage, epsilon_from_counts
-from mace_jax.certificates._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax.certificates._epsilon import epsilon_from_rates
 from mace_jax.metrics import accuracy, balanced_accuracy, cost, f_beta, jaccard
 

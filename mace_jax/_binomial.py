@@ -1,4 +1,4 @@
-"""Exact one-sided binomial limits."""
+"""Exact one-sided binomial limits; a fraction of a hit, as from a tie, is interpolated."""
 
 from __future__ import annotations
 
