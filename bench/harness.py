@@ -1,7 +1,8 @@
 """One way to measure: fresh process per case, compile apart from run, medians with ranges, peak memory, ceilings.
 
 A benchmark file builds a list of ``Case`` and calls ``main``. Each case runs in a process of its own and becomes one
-JSON row in ``bench/results``. Numbers are recorded, never asserted.
+JSON row in ``bench/results``; the contenders of a case run beside it in a second process, so that its peak memory is
+its own. Numbers are recorded, never asserted; answers are checked before anything is timed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ _COMPILE_EVENTS = {
 
 
 @dataclasses.dataclass(frozen=True)
+class Contender:
+    """A call, and how many queries it answers where contenders answer different numbers of them."""
+
+    run: Callable[[], Any]
+    queries: int = 1
+
+
+Contenders = dict[str, Contender]
+
+
+@dataclasses.dataclass(frozen=True)
 class Case:
     """One measurement: ``prepare`` makes the inputs (not timed), ``run`` is the timed work on them."""
 
@@ -43,6 +55,7 @@ class Case:
     run: Callable[[Any], Any]
     parameters: dict[str, Any]
     smoke: bool = False  # small enough for the gate
+    beside: Callable[[Any], Contenders] | None = None  # from the inputs, once answers are checked; the first is ours
 
 
 def main(bench: str, cases: list[Case]) -> None:
@@ -51,11 +64,14 @@ def main(bench: str, cases: list[Case]) -> None:
     parser.add_argument("--smoke", action="store_true", help="only the smallest cases, nothing is recorded")
     parser.add_argument("--case", help="only the case of this name")
     parser.add_argument("--runs", type=int, default=MIN_RUNS, help="timed runs per case (default: %(default)s)")
+    parser.add_argument("--alone", action="store_true", help="without the contenders")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--beside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     by_name = {case.name: case for case in cases}
     if arguments.worker:
-        print(_MARK + json.dumps(_measure(by_name[arguments.worker], arguments.runs)))
+        measure = _side_by_side if arguments.beside else _measure
+        print(_MARK + json.dumps(measure(by_name[arguments.worker], arguments.runs)))
         return
     if arguments.case and arguments.case not in by_name:
         parser.error(f"--case {arguments.case} is not one of: {', '.join(by_name)}")
@@ -63,6 +79,8 @@ def main(bench: str, cases: list[Case]) -> None:
     common = {"bench": bench, **_surroundings(), "ceilings": _ceilings(size=256 if arguments.smoke else 2048)}
     for case in chosen:
         row = {**common, **_in_fresh_process(bench, case.name, arguments.runs)}
+        if case.beside and not arguments.alone:
+            row["side_by_side"] = _in_fresh_process(bench, case.name, arguments.runs, "--beside")
         if not arguments.smoke:
             RESULTS.mkdir(parents=True, exist_ok=True)
             with (RESULTS / f"{bench}.jsonl").open("a", encoding="utf-8") as file:
@@ -95,9 +113,31 @@ def _measure(case: Case, runs: int) -> dict[str, Any]:
         "run_max_s": max(seconds),
         "runs": len(seconds),
         "rss_before_mib": before,
-        "peak_rss_mib": _peak_rss(),
+        "peak_rss_mib": (peak := _peak_rss()),
+        "added_rss_mib": peak - before,
         "device": str(jax.devices()[0].device_kind),
         "backend": jax.default_backend(),
+    }
+
+
+def _side_by_side(case: Case, runs: int) -> dict[str, Any]:
+    """Inside a fresh process: medians of alternating rounds, every other one backwards."""
+    assert case.beside is not None
+    contenders = case.beside(case.prepare())
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(max(runs, MIN_RUNS)):
+        for name in list(contenders)[:: 1 if turn % 2 == 0 else -1]:
+            start = time.perf_counter()
+            contenders[name].run()
+            seconds[name].append((time.perf_counter() - start) / contenders[name].queries)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    ours = next(iter(medians.values()))
+    per_query = any(contender.queries > 1 for contender in contenders.values())
+    return {
+        "unit": "s per query" if per_query else "s",
+        "median": medians,
+        "range": {name: [min(times), max(times)] for name, times in seconds.items()},
+        "ratio_to_ours": {name: median / ours for name, median in medians.items()},
     }
 
 
@@ -109,8 +149,8 @@ def _timed(case: Case, inputs: Any) -> float:
     return time.perf_counter() - start
 
 
-def _in_fresh_process(bench: str, name: str, runs: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", f"bench.{bench}", "--worker", name, "--runs", str(runs)]
+def _in_fresh_process(bench: str, name: str, runs: int, *flags: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"bench.{bench}", "--worker", name, "--runs", str(runs), *flags]
     path = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True, check=False
@@ -183,8 +223,14 @@ def _best(work: Callable[[], Any], repeats: int = 5) -> float:
 
 
 def _line(row: dict[str, Any]) -> str:
+    beside = "".join(
+        f"\n    {name}: {row['side_by_side']['median'][name]:.4g} {row['side_by_side']['unit']}, {ratio:.2f} x ours"
+        for name, ratio in row.get("side_by_side", {}).get("ratio_to_ours", {}).items()
+    )
     return (
         f"{row['bench']} {row['case']}: first call {row['first_call_s']:.2f} s (XLA compile "
         f"{row['jax_compile_s']:.2f} s), then median {row['run_median_s']:.3f} s "
-        f"[{row['run_min_s']:.3f}, {row['run_max_s']:.3f}] of {row['runs']}, peak memory {row['peak_rss_mib']:.0f} MiB"
+        f"[{row['run_min_s']:.3f}, {row['run_max_s']:.3f}] of {row['runs']}, "
+        f"peak memory {row['peak_rss_mib']:.0f} MiB, "
+        f"of which {row['added_rss_mib']:.0f} MiB came after the inputs{beside}"
     )

@@ -2,6 +2,7 @@
 
 from mace_jax.neighbors._api import knn, radius_count
 from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors
+from mace_jax.neighbors._density import log_kde
 from mace_jax.neighbors._exact import ExactBackend
 from mace_jax.neighbors._faiss import ApproximateNeighbors, FaissBackend, FaissIndex
 from mace_jax.neighbors._gower import Gower
@@ -24,6 +25,7 @@ __all__ = [
     "SortedBackend",
     "TreeBackend",
     "knn",
+    "log_kde",
     "mixed_knn",
     "mixed_radius_count",
     "knn_stream",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import ClassVar, final
 
@@ -15,9 +14,10 @@ from mace_jax.neighbors._direct import direct_counts, direct_nearest
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import nearest_of, row_chunks, squared_distances
+from mace_jax.neighbors._scan import Found, Scan, Tiles, merge_lists, precision_context, short_products_pay
+from mace_jax.neighbors._survivors import GROUP_LIMIT
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._tiling import TILE_BYTES, bucket, pad_rows, resident_size, tile_sizes
-from mace_jax_kernels.knn import propose_groups, rank_groups
 from mace_jax_kernels.radius_count import count_groups
 
 __all__ = ["ExactBackend"]
@@ -26,7 +26,10 @@ _BORDERLINE = 64
 _GROUP_ROWS = 16
 _COUNT_ROWS = 256
 _WIDE, _LONG = 256, 48
-_SLICE_BYTES = 1 << 20
+_PRODUCTS = ("bfloat16", "float32", "float64")
+_ENOUGH = 0.8
+"""Share of the first queries that short products must prove; otherwise float32 takes over."""
+_SLICE_BYTES = 2 << 20
 _CHUNK_ROWS = 1 << 17
 _RESIDENT_BYTES = 384 << 20
 """Largest mapped reference that is kept whole; a larger one is mapped and searched piece by piece."""
@@ -73,10 +76,13 @@ class ExactBackend(AbstractNeighborBackend):
         squared = np.empty((len(queries), k))
         indices = np.empty((len(queries), k), dtype=np.int64)
         rows = np.arange(len(queries))
-        for dtype in (np.float32, np.float64):
+        done_by = None
+        for products in _PRODUCTS if short_products_pay(queries.shape[1]) else _PRODUCTS[1:]:
+            if products == done_by:
+                continue  # short products proved too little and were given up
             own = None if excluded is None else excluded[rows]
             part = queries if len(rows) == len(queries) else queries[rows]
-            near, ids, proven = self._filtered(part, reference, chosen, wanted, own, dtype)
+            near, ids, proven, done_by = self._filtered(part, reference, chosen, wanted, own, products)
             done = rows[proven]
             if groups is None:
                 squared[done], indices[done] = near[proven], ids[proven]
@@ -84,67 +90,55 @@ class ExactBackend(AbstractNeighborBackend):
                 own = None if exclude_ids is None else exclude_ids[done]
                 squared[done], indices[done] = groups.expand(near[proven], ids[proven], k, own)
             rows = rows[~proven]
-            if len(rows) * reference.size <= _DIRECT_WORK:
+            if len(rows) * reference.size <= (0 if done_by == "bfloat16" else _DIRECT_WORK):
                 break
         own = None if exclude_ids is None else exclude_ids[rows]
         squared[rows], indices[rows] = direct_nearest(queries[rows], reference, k, own)
         return make_neighbors(squared, indices, self.name)
 
-    def _filtered(self, queries, reference, chosen, k, excluded, dtype):
-        """``(squared distances, ids among chosen rows, proven)`` with products in ``dtype``."""
+    def _filtered(self, queries, reference, chosen, k, excluded, products):
+        """``(squared distances, ids among chosen rows, proven, products)``; the last are those that were used."""
         n, d = queries.shape
+        dtype = np.float64 if products == "float64" else np.float32
         m = len(reference) if chosen is None else len(chosen)
         filtered = Filter.prepare(queries, reference, dtype)
         kept = _kept(k + (excluded is not None))
         tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, kept)
         query_rows, group_rows, resident = tiles.query_rows, tiles.group_rows, tiles.resident
-        values = np.full((n, kept), np.inf, dtype)
-        groups = np.full((n, kept), -1, np.int32)
+        few = min(kept, _rounded_up(max(12, k + (excluded is not None) + 3 + k // 8)))
+        so_far: dict[int, Found] = {}
         own = np.full(n, -1, np.int32) if excluded is None else excluded.astype(np.int32)
         squared = np.empty((n, k))
         nearest = np.empty((n, k), dtype=np.int64)
         proven = np.empty(n, dtype=bool)
 
-        def search(part, start, rows, weights, last):
+        def search(part: slice, start: int, piece: Scan) -> None:
             size = part.stop - part.start
-            with _precision_context(dtype):
-                moved, norms = filtered.block(queries, None, part.start, part.stop, query_rows)
-                found = propose_groups(
-                    moved,
-                    rows,
-                    weights,
-                    np.int32(start // group_rows),
-                    pad_rows(values[part], query_rows, np.inf),
-                    pad_rows(groups[part], query_rows, -1),
-                    tile_rows=tiles.tile_rows,
-                    chunk_rows=tiles.chunk_rows,
-                    group_rows=group_rows,
-                )
-                values[part], groups[part] = (np.asarray(array)[:size] for array in found)
-                if not last:
-                    return
-                left_out = values[part][:, -1]
-                if resident:
-                    own_ids = pad_rows(own[part], query_rows, -1)
-                    ranked, ids = rank_groups(moved, rows, weights, found[1], own_ids, group_rows=group_rows)
-                    ids, ranked = np.asarray(ids)[:size], np.asarray(ranked)[:size]
-                    left_out = np.minimum(left_out, ranked[:, -1])
-                else:
-                    ids = groups[part][:, :, None] * np.int32(group_rows) + np.arange(group_rows, dtype=np.int32)
-                    outside = (groups[part] < 0)[:, :, None] | (ids >= m) | (ids == own[part][:, None, None])
-                    ids = np.where(outside, -1, ids).reshape(size, -1)
-            length = norms[:size].astype(np.float64) * (1.0 - filtered.slack)
+            moved, norms = filtered.block(queries, None, part.start, part.stop, query_rows)
+            found = piece.search(moved, norms, size, kept, start // group_rows)
+            if part.start in so_far:
+                found = merge_lists(so_far[part.start], found)
+            if start + tiles.piece_rows < m:
+                so_far[part.start] = found
+                return
+            so_far.pop(part.start, None)
             rows, pending = np.arange(part.start, part.stop), np.arange(size)
-            short = min(kept - 1, k + 2 + k // 8)
-            if resident and short >= k:
-                # Most rows are proven by a few candidates; the others measure all of them.
-                measure(rows, ids[:, :short])
-                bounds = np.minimum(left_out, ranked[:, short]).astype(np.float64) + length
-                proven[part] = filtered.proves(bounds, squared[part, -1])
+            if resident:
+                # Most rows are proven by the best few groups; the others measure all that were kept.
+                bound = found.values[:, few - 1].astype(np.float64) + found.share
+                groups, own_ids = (pad_rows(array, query_rows, -1) for array in (found.groups[:, :few], own[part]))
+                values, ids = piece.rank(moved, groups, own_ids, size)
+                bound = np.minimum(bound, values[:, -1] + norms[:size].astype(np.float64) * (1.0 - filtered.slack))
+                measure(rows, ids[:, :-1])
+                proven[part] = filtered.proves(bound, squared[part, -1])
                 pending = np.flatnonzero(~proven[part])
-            measure(rows[pending], ids[pending])
-            bounds = left_out[pending].astype(np.float64) + length[pending]
-            proven[rows[pending]] = filtered.proves(bounds, squared[rows[pending], -1])
+            for some in row_chunks(len(pending), 16 * kept * group_rows):
+                left = pending[some]
+                ids = found.groups[left][:, :, None] * np.int32(group_rows) + np.arange(group_rows, dtype=np.int32)
+                outside = (found.groups[left] < 0)[:, :, None] | (ids >= m) | (ids == own[rows[left]][:, None, None])
+                measure(rows[left], np.where(outside, -1, ids).reshape(len(left), -1))
+                bound = found.values[left, -1].astype(np.float64) + found.share[left]
+                proven[rows[left]] = filtered.proves(bound, squared[rows[left], -1])
 
         def measure(rows, candidates):
             for rest in row_chunks(len(rows), 64 * candidates.shape[1]):
@@ -156,14 +150,20 @@ class ExactBackend(AbstractNeighborBackend):
                     real = np.where(real >= 0, np.searchsorted(chosen, real), -1)
                 nearest[rows[rest]] = real
 
+        parts = row_chunks(n, 1, query_rows)
         for start in range(0, m, tiles.piece_rows):
             stop = min(start + tiles.piece_rows, m)
-            rows, weights = filtered.block(reference, chosen, start, stop, tiles.piece_rows, in_parallel=True)
-            weights *= np.dtype(dtype).type(1.0 - filtered.slack)
-            with _precision_context(dtype):
-                operands = start, jax.device_put(rows), jax.device_put(weights), stop == m
-            _each(lambda part, operands=operands: search(part, *operands), n, query_rows)
-        return squared, nearest, proven
+            mapped = filtered.block(reference, chosen, start, stop, tiles.piece_rows, in_parallel=True)
+            piece = Scan.prepare(filtered, tiles, *mapped, stop - start, short=products == "bfloat16")
+            todo = parts
+            if piece.short and resident:
+                search(parts[0], start, piece)
+                if proven[parts[0]].mean() >= _ENOUGH:
+                    todo = parts[1:]
+                else:
+                    piece, products = Scan.prepare(filtered, tiles, *mapped, stop - start, short=False), "float32"
+            _each(lambda part, start=start, piece=piece: search(part, start, piece), todo)
+        return squared, nearest, proven, products
 
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
         """Closed-ball counts; pairs near the boundary are measured by float64 differences."""
@@ -191,7 +191,7 @@ class ExactBackend(AbstractNeighborBackend):
 
         def count(part, start, rows, upper, lower):
             size = part.stop - part.start
-            with _precision_context(dtype):
+            with precision_context(dtype):
                 moved, norms = filtered.block(queries, None, part.start, part.stop, tiles.query_rows)
                 inner, outer = filtered.edges(low[part], high[part], norms[:size])
                 found = count_groups(
@@ -220,12 +220,13 @@ class ExactBackend(AbstractNeighborBackend):
             stop = min(start + tiles.piece_rows, m)
             rows, norms = filtered.block(reference, None, start, stop, tiles.piece_rows, in_parallel=True)
             one = np.dtype(dtype).type(1.0)
-            with _precision_context(dtype):
+            with precision_context(dtype):
                 operands = [
                     jax.device_put(array)
                     for array in (rows, norms * (one + filtered.slack), norms * (one - filtered.slack))
                 ]
-            _each(lambda part, start=start, operands=operands: count(part, start, *operands), n, tiles.query_rows)
+            parts = row_chunks(n, 1, tiles.query_rows)
+            _each(lambda part, start=start, operands=operands: count(part, start, *operands), parts)
         return counts, n_near <= _BORDERLINE
 
     def _tiles(self, n, m, d, itemsize, kept):
@@ -235,40 +236,29 @@ class ExactBackend(AbstractNeighborBackend):
         piece_rows = resident_size(m) if resident else block_rows
         power = piece_rows & -piece_rows
         tile_rows = min(tile_rows, power, max(_COUNT_ROWS, bucket(_SLICE_BYTES // (d * itemsize) + 1) // 2))
-        return _Tiles(
+        group_rows = _GROUP_ROWS if d < _WIDE and kept < _LONG else _GROUP_ROWS // 2
+        group_rows = max(group_rows, bucket(-(-piece_rows // GROUP_LIMIT)))
+        return Tiles(
             query_rows=query_rows,
             tile_rows=tile_rows,
             chunk_rows=min(_CHUNK_ROWS, power),
-            group_rows=min(_GROUP_ROWS if d < _WIDE and kept < _LONG else _GROUP_ROWS // 2, tile_rows),
+            group_rows=min(group_rows, tile_rows),
             piece_rows=piece_rows,
             resident=resident,
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Tiles:
-    """Rows per step of the search."""
-
-    query_rows: int  # queries per compiled call
-    tile_rows: int  # reference rows per matrix product
-    chunk_rows: int  # reference rows per selection
-    group_rows: int  # reference rows per minimum
-    piece_rows: int  # reference rows that are mapped at a time
-    resident: bool  # whether that is all of them
-
-
-def _each(work, n, query_rows):
+def _each(work, parts):
     """``work`` on blocks of queries: on every processor, or one by one where an accelerator does the work."""
-    in_threads(work, row_chunks(n, 1, query_rows), workers=None if jax.default_backend() == "cpu" else 1)
+    in_threads(work, parts, workers=None if jax.default_backend() == "cpu" else 1)
 
 
 def _kept(k: int) -> int:
-    """Groups, and rows, kept to prove ``k`` neighbors: ``k + 6 + k // 8``, at least 16, up to 2^i or 3 * 2^i."""
-    need = max(16, k + 6 + k // 8)
-    power = bucket(need)
-    return 3 * power // 4 if 3 * power // 4 >= need else power
+    """Groups kept to prove ``k`` neighbors: ``k + 6 + k // 8``, at least 16."""
+    return _rounded_up(max(16, k + 6 + k // 8))
 
 
-def _precision_context(dtype):
-    """Float64 products need JAX's wide types for the length of the call."""
-    return jax.enable_x64(True) if dtype == np.float64 else contextlib.nullcontext()
+def _rounded_up(n: int) -> int:
+    """To 2^i or 3 * 2^i: few lengths of lists, few compilations."""
+    power = bucket(n)
+    return 3 * power // 4 if 3 * power // 4 >= n else power

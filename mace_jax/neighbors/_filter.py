@@ -89,8 +89,9 @@ class Filter:
         if self.slack == 0.0:
             return np.ones(len(bounds), dtype=bool)
         d = len(self.center)
-        # Entries that vanish in `dtype` cost an absolute error; the measured distances err by (d + 2) roundings.
-        lost = 8 * d * float(np.finfo(self.dtype).tiny)
+        # Squares that vanish in `dtype`, some of them divided by 0.0015 afterwards, cost an absolute error; measured
+        # distances err by (d + 2) roundings.
+        lost = 2.0**12 * d * float(np.finfo(self.dtype).tiny)
         lowest = (bounds.astype(np.float64) - lost) / self.scale / self.scale
         return widened(lowest, d, -1) > squared
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
 
-__all__ = ["nearest_of", "nearest_of_ragged", "row_chunks", "squared_distances", "squared_threshold", "widened"]
+__all__ = [
+    "nearest_of",
+    "nearest_of_ragged",
+    "row_chunks",
+    "squared_distances",
+    "squared_lists",
+    "squared_threshold",
+    "whole_rows",
+    "widened",
+]
 
 CHUNK_BYTES = 8 << 20
+_IN_TURN = 8
 
 
 def row_chunks(n: int, bytes_per_row: int, budget: int = CHUNK_BYTES) -> list[slice]:
@@ -25,17 +38,34 @@ def squared_distances(queries: FloatArray, reference: FloatArray, rows: IntArray
     """
     result = np.empty(len(rows))
     for part in row_chunks(len(rows), 8 * queries.shape[1]):
-        difference = np.subtract(reference[ids[part]], queries[rows[part]], dtype=np.float64)
-        np.square(difference, out=difference)
-        difference.sum(axis=1, out=result[part])
+        result[part] = _summed(np.subtract(reference[ids[part]], queries[rows[part]], dtype=np.float64))
     return result
+
+
+def squared_lists(queries: FloatArray, reference: FloatArray, ids: IntArray) -> FloatArray:
+    """``squared_distances`` of each query to the reference rows listed in its row of ``ids``, bit for bit."""
+    (n, width), d = ids.shape, queries.shape[1]
+    result = np.empty((n, width))
+    for part in row_chunks(n, 8 * d * width, CHUNK_BYTES // 4):
+        difference = np.subtract(reference[ids[part]], queries[part][:, None, :], dtype=np.float64)
+        result[part] = _summed(difference.reshape(-1, d)).reshape(-1, width)
+    return result
+
+
+def _summed(difference: FloatArray) -> FloatArray:
+    """Sums of the squares of each row, in NumPy's own order: one after the other for fewer than 8."""
+    squares, d = np.square(difference, out=difference), difference.shape[1]
+    if not 1 < d < _IN_TURN:
+        return squares.sum(axis=1)
+    total = squares[:, 0] + squares[:, 1]
+    for column in range(2, d):
+        total += squares[:, column]
+    return total
 
 
 def nearest_of(queries: FloatArray, reference: FloatArray, candidates: IntArray, k: int) -> tuple[FloatArray, IntArray]:
     """The first ``k`` of each row of candidate ids by (squared distance, id); an id of -1 is at distance infinity."""
-    n, width = candidates.shape
-    rows = np.repeat(np.arange(n), width)
-    squared = squared_distances(queries, reference, rows, candidates.ravel()).reshape(n, width)
+    squared = squared_lists(queries, reference, candidates)
     squared[candidates < 0] = np.inf
     order = np.lexsort((candidates, squared), axis=-1)[:, :k]
     return np.take_along_axis(squared, order, axis=1), np.take_along_axis(candidates, order, axis=1)
@@ -64,3 +94,8 @@ def squared_threshold(radius: FloatArray) -> FloatArray:
 def widened(squared: FloatArray, d: int, sign: int = 1) -> FloatArray:
     """``squared`` moved up (down for ``sign=-1``) past any other way to round a sum of ``d`` squares of differences."""
     return squared * (1 + sign * (d + 8) * 2.0**-50) + sign * (d + 8) * 2.0**-1074
+
+
+def whole_rows(array: NDArray[Any]) -> NDArray[np.void]:
+    """The rows of a contiguous array as single items, which move in one piece."""
+    return array.view(f"V{array.shape[1] * array.itemsize}").ravel()

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mace_jax_kernels.sorted_window import sorted_window, sorted_window_reference
+from mace_jax_kernels.sorted_window import merge_arms, sorted_window, sorted_window_reference
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -41,3 +41,20 @@ def test_another_k_does_not_compile_again(rng):
     compiled = sorted_window._cache_size()
     sorted_window(values, queries, jnp.asarray([9, 19, 321]))
     assert sorted_window._cache_size() == compiled
+
+
+@pytest.mark.parametrize("own", [-1, 3])
+def test_arms_are_merged_by_squared_distance_and_name(own):
+    # Names ascend on either way out, here from 1.0: down 0.0 (name 1), up 1.0 (0, 3), 2.0 (2), 4.0 (4).
+    edge = [np.inf] * 6
+    values = np.array([-x for x in edge] + [0.0, 1.0, 1.0, 2.0, 4.0] + edge)
+    names = np.full((2, len(values)), -1, np.int32)
+    names[0, 6:11], names[1, 6:11] = [1, 3, 0, 2, 4], [1, 0, 3, 2, 4]
+    rows = np.array([6], np.int32), np.array([7], np.int32), np.array([1.0]), np.array([own], np.int32)
+    with jax.enable_x64(True):
+        squared, found, doubtful = merge_arms(values, names, *rows, np.array([0.0, np.inf]), k=3)
+        assert merge_arms(values, names, *rows, np.array([0.0, 1.0]), k=3)[2].all()
+        assert merge_arms(values, names, *rows, np.array([1e-300, np.inf]), k=3)[2].all()
+    assert found.tolist() == ([[0, 3, 1]] if own < 0 else [[0, 1, 2]])
+    assert squared.tolist() == ([[0.0, 0.0, 1.0]] if own < 0 else [[0.0, 1.0, 1.0]])
+    assert not doubtful.any()

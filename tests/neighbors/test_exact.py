@@ -5,26 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mace_jax.neighbors import ExactBackend, _exact, knn, radius_count
+from mace_jax.neighbors import ExactBackend, _exact, _scan, knn, radius_count
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import squared_threshold
 from mace_jax.neighbors._threads import in_threads
-from mace_jax_kernels.knn import propose_groups, rank_groups
+from mace_jax_kernels.knn import group_minima, group_values, propose_groups, rank_groups, shortened
 from mace_jax_kernels.radius_count import count_groups
 from tests.neighbors.oracle import nearest, within
 
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Which filters ran: dtype and share of rows they settled."""
+    """Which filters ran: products and share of rows they settled; none in bfloat16, whatever the machine has."""
     seen = []
+    monkeypatch.setattr(_exact, "short_products_pay", lambda d: False)
 
     def spy(name, settled):
         original = getattr(ExactBackend, name)
 
         def wrapped(self, *args):
             result = original(self, *args)
-            seen.append((np.dtype(args[-1]).name, float(result[settled].mean())))
+            products = result[3] if len(result) == 4 else np.dtype(args[-1]).name
+            seen.append((products, float(result[settled].mean())))
             return result
 
         monkeypatch.setattr(ExactBackend, name, wrapped)
@@ -61,14 +63,14 @@ def test_distant_clusters_need_float64(passes, rng):
 
 
 def test_part_of_the_rows_may_need_float64(passes, rng):
-    reference = np.vstack([clusters(rng), 100 * rng.standard_normal((40, 16))])
+    reference = np.vstack([clusters(rng, n=600), 100 * rng.standard_normal((40, 16))])
     queries = np.vstack([reference[:5] + 0.001, 100 * rng.standard_normal((30, 16))])
     found = knn(queries, reference, 3, backend="exact")
     assert [name for name, _ in passes] == ["float32", "float64"] and 0.5 < passes[0][1] < 1.0
     np.testing.assert_array_equal(found.indices, nearest(queries, reference, 3)[1])
 
 
-@pytest.mark.parametrize("d", [40, 64])
+@pytest.mark.parametrize("d", [300, 400])
 def test_many_distinct_rows_tied_at_the_last_place_go_pair_by_pair(passes, d):
     reference = 0.1 * np.eye(d)
     queries = np.zeros((2, d))
@@ -105,13 +107,16 @@ def test_counts_fall_back_in_the_same_order(passes, rng):
     assert passes == [("float32", 0.0), ("float64", 0.0)] * 2
 
 
-def test_another_size_in_the_same_bucket_compiles_nothing(rng):
+@pytest.mark.parametrize("short", [True, False])
+def test_another_size_in_the_same_bucket_compiles_nothing(monkeypatch, rng, short):
+    monkeypatch.setattr(_exact, "short_products_pay", lambda d: short)
+
     def search(n, m, k):
         knn(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), k, backend="exact")
         radius_count(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), 0.5, backend="exact")
 
     search(40, 300, 5)
-    kernels = propose_groups, rank_groups, count_groups
+    kernels = group_minima, group_values, shortened, count_groups
     before = [kernel._cache_size() for kernel in kernels]
     search(33, 512, 5)
     search(64, 257, 2)
@@ -122,9 +127,9 @@ def test_another_size_in_the_same_bucket_compiles_nothing(rng):
 def test_large_batches_reuse_one_shape(rng):
     reference = rng.standard_normal((40, 3))
     knn(rng.standard_normal((513, 3)), reference, 1, backend="exact")
-    before = propose_groups._cache_size()
+    before = group_minima._cache_size()
     knn(rng.standard_normal((1700, 3)), reference, 1, backend="exact")
-    assert propose_groups._cache_size() == before
+    assert group_minima._cache_size() == before
 
 
 def test_blocks_of_the_reference_are_merged(monkeypatch, rng):
@@ -190,3 +195,55 @@ def test_an_error_in_a_thread_is_raised():
 
     with pytest.raises(OverflowError, match="1"):
         in_threads(fail, [1, 2], workers=2)
+
+
+def assert_oracle(queries, reference, k, exclude_ids=None, **options):
+    found = knn(queries, reference, k, backend="exact", **options)
+    squared, ids = nearest(queries, reference, k, exclude_ids)
+    np.testing.assert_array_equal(found.squared_distances, squared)
+    np.testing.assert_array_equal(found.indices, ids)
+
+
+@pytest.mark.parametrize(("d", "k"), [(16, 3), (64, 20), (300, 7)])
+def test_short_products_prove_ordinary_rows(passes, monkeypatch, rng, d, k):
+    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+    reference = rng.standard_normal((3000, d)) + 5
+    assert_oracle(reference[:60] + 0.1, reference, k)
+    assert passes[0][0] == "bfloat16" and passes[0][1] > 0.8
+    passes.clear()
+    assert_oracle(reference[:700], reference[:700], k, np.arange(700), exclude_self=True)
+    assert passes[0][0] == "bfloat16" and passes[0][1] > 0.8
+
+
+def test_short_products_are_given_up_where_they_prove_little(passes, monkeypatch, rng):
+    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+    rows = 30.0 * rng.standard_normal((6, 24))[rng.integers(6, size=900)] + 0.01 * rng.standard_normal((900, 24))
+    assert_oracle(rows[:80], rows, 5)
+    assert passes == [("float32", 0.0), ("float64", 1.0)]
+    whole = rng.integers(0, 3, size=(700, 20)).astype(float)
+    passes.clear()
+    assert_oracle(whole[:50], whole, 6)
+    assert passes == [("bfloat16", 1.0)]  # whole numbers: the pass used exact products
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-30, 1.0, 1e60])
+def test_short_products_at_any_scale(monkeypatch, rng, scale):
+    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+    rows = scale * rng.standard_normal((400, 18)) * np.exp(3 * rng.standard_normal((400, 1)))
+    assert_oracle(rows, rows, 4, np.arange(400), exclude_self=True)
+
+
+def test_short_products_in_pieces(monkeypatch, rng):
+    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+    monkeypatch.setattr(_exact, "tile_sizes", lambda *args: (16, 8, 32))
+    monkeypatch.setattr(_exact, "_RESIDENT_BYTES", 0)
+    rows = rng.standard_normal((230, 16))
+    assert_oracle(rows[:50], rows, 6)
+
+
+def test_compiled_selection_serves_accelerators_with_the_same_lists(monkeypatch, rng):
+    rows = np.vstack([rng.standard_normal((500, 12)), rng.integers(0, 2, size=(200, 12))])
+    before = propose_groups._cache_size(), rank_groups._cache_size()
+    monkeypatch.setattr(_scan.jax, "default_backend", lambda: "gpu")
+    assert_oracle(rows, rows, 9, np.arange(700), exclude_self=True)
+    assert propose_groups._cache_size() > before[0] and rank_groups._cache_size() > before[1]

@@ -14,9 +14,20 @@ from mace_jax_kernels._precision import dot_precision, unit_roundoff
 from mace_jax_kernels._tiling import Rows
 from mace_jax_kernels.select_k import select_k
 
-__all__ = ["centered", "knn_padded", "propose_block", "propose_groups", "rank_groups"]
+__all__ = [
+    "centered",
+    "group_minima",
+    "group_values",
+    "knn_padded",
+    "propose_block",
+    "propose_groups",
+    "rank_groups",
+    "shortened",
+]
 
 _RANK_BYTES = 2 << 20
+_TYPICAL_LOSS = 0.0015
+"""Root mean square of the relative error of rounding to bfloat16: 2^-7 / sqrt(12) over a mantissa near 1.5."""
 
 
 @functools.partial(jax.jit, static_argnames="tile_rows")
@@ -151,7 +162,60 @@ def propose_groups(
 
 
 @functools.partial(jax.jit, static_argnames="group_rows")
-def rank_groups(
+def group_minima(
+    doubled: Float[Rows, "n d"],
+    reference: Float[Rows, "m d"],
+    weights: Float[Rows, " m"],
+    *,
+    group_rows: int,
+) -> Float[Array, "g n"]:
+    """Smallest ``weight + doubled . y`` over each group (run of ``group_rows`` rows), for every query.
+
+    Args:
+        doubled: ``(n, d)``, minus two times the centered queries.
+        reference: ``(m, d)`` of the same dtype, one tile; bfloat16 products are added up in float32.
+        weights: ``(m,)`` float32 or wider; ``inf`` for padding.
+        group_rows: A divisor of ``m``.
+
+    Peak memory beyond operands, in bytes: ``itemsize * n * m`` for the products.
+    """
+    m, n = reference.shape[0], doubled.shape[0]
+    # Reference rows run down, queries run along the vector lanes: minima need no shuffles.
+    products = lax.dot_general(
+        reference,
+        doubled,
+        (((1,), (1,)), ((), ())),
+        precision=dot_precision(),
+        preferred_element_type=weights.dtype,
+    ).reshape(m // group_rows, group_rows, n)
+    added = weights.reshape(m // group_rows, group_rows, 1)
+    return functools.reduce(jnp.minimum, [products[:, i] + added[:, i] for i in range(group_rows)])
+
+
+@functools.partial(jax.jit, static_argnames="factor")
+def shortened(
+    rows: Float[Rows, "m d"], norms: Float[Rows, " m"], keep: ArrayLike, *, factor: int
+) -> tuple[Float[Array, "m d"], Float[Array, " m"]]:
+    """``factor`` (a power of two, any sign) times the rows in bfloat16, and their share of a lower bound.
+
+    With x = x' + u and y = y' + v after rounding, 2 |x.y - x'.y'| <= 2 |x| |v| + 2 |y'| |u|, and for any a > 0 that is
+    at most (a |x|^2 + |v|^2 / a) + (a |y'|^2 + |u|^2 / a). ``keep |x|^2`` less (a |x|^2 + |u|^2 / a), with a little
+    room, is one row's share; the sum of two shares less 2 x'.y' is a lower bound of the squared distance.
+
+    Args:
+        rows: ``(m, d)`` float32, centered.
+        norms: ``(m,)`` squared norms; ``inf`` for padding.
+        keep: Scalar, 1 less the relative slack of the float32 sums.
+        factor: 1 for reference rows, -2 for the queries of ``group_minima``.
+    """
+    short = rows.astype(jnp.bfloat16)
+    lost = jnp.sum((rows - short.astype(rows.dtype)) ** 2, axis=1)
+    share = keep * norms - 1.02 * (_TYPICAL_LOSS * norms + lost / _TYPICAL_LOSS)
+    return factor * short, jnp.where(jnp.isinf(norms), jnp.inf, share)
+
+
+@functools.partial(jax.jit, static_argnames="group_rows")
+def group_values(
     queries: Float[Rows, "n d"],
     reference: Float[Rows, "m d"],
     weights: Float[Rows, " m"],
@@ -159,11 +223,11 @@ def rank_groups(
     exclude_ids: Int[Rows, " n"],
     *,
     group_rows: int,
-) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
-    """The ``c`` rows with the smallest ``weight - 2 x.y`` in each query's ``c`` groups, by (value, id).
+) -> Float[Array, "n r"]:
+    """``weight - 2 x.y`` of all ``r = c * group_rows`` rows in each query's groups, in the order of the groups.
 
-    Arguments as in ``propose_groups`` over all of the reference; ``exclude_ids`` holds one row to leave out per query
-    or -1. Ids are -1 at value ``inf`` where there are fewer rows.
+    Arguments as in ``propose_groups`` over all of the reference; a group of -1 is absent and ``exclude_ids`` holds one
+    row to leave out per query or -1: both have the value ``inf``.
 
     Peak memory beyond operands: a few times ``_RANK_BYTES``, or ``itemsize * c * group_rows * d`` for one query.
     """
@@ -175,20 +239,37 @@ def rank_groups(
 
     def rank(part):
         x, numbers, excluded = part
-        numbers = jnp.sort(numbers)
         safe = jnp.maximum(numbers, 0)
         # A matrix product, as in propose_groups: the slack of the filter is proven for its rounding.
         products = jnp.matmul(blocks[safe].reshape(-1, d), x, precision=dot_precision()).reshape(kept, group_rows)
-        ids = safe[:, None] * group_rows + within
-        absent = (numbers < 0)[:, None] | (ids == excluded)
-        found = jnp.where(absent, jnp.inf, added[safe] - 2 * products).ravel()
-        negated, where = lax.top_k(-found, kept)
-        return -negated, jnp.where(jnp.isinf(negated), jnp.int32(-1), ids.ravel()[where])
+        absent = (numbers < 0)[:, None] | (safe[:, None] * group_rows + within == excluded)
+        return jnp.where(absent, jnp.inf, added[safe] - 2 * products).ravel()
 
     batch = 1
     while batch < n and 2 * batch * kept * group_rows * d * queries.dtype.itemsize <= _RANK_BYTES:
         batch *= 2
     return lax.map(rank, (queries, groups, exclude_ids), batch_size=batch)
+
+
+@functools.partial(jax.jit, static_argnames="group_rows")
+def rank_groups(
+    queries: Float[Rows, "n d"],
+    reference: Float[Rows, "m d"],
+    weights: Float[Rows, " m"],
+    groups: Int[Rows, "n c"],
+    exclude_ids: Int[Rows, " n"],
+    *,
+    group_rows: int,
+) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
+    """The ``c`` rows with the smallest ``weight - 2 x.y`` in each query's ``c`` groups, by (value, id).
+
+    Arguments and memory as in ``group_values``. Ids are -1 at value ``inf`` where there are fewer rows.
+    """
+    groups = jnp.sort(groups, axis=1)
+    values = group_values(queries, reference, weights, groups, exclude_ids, group_rows=group_rows)
+    negated, where = lax.top_k(-values, groups.shape[1])
+    ids = jnp.take_along_axis(groups, where // group_rows, axis=1) * group_rows + where % group_rows
+    return -negated, jnp.where(jnp.isinf(negated), jnp.int32(-1), ids)
 
 
 def centered(queries, reference, n, m):

@@ -84,41 +84,66 @@ def sorted_window(
 @functools.partial(jax.jit, static_argnames="k")
 def merge_arms(
     values: Float[Array, " m"],
+    names: Int[Array, "2 m"],
     left: Int[Array, " n"],
     right: Int[Array, " n"],
     queries: Float[Array, " n"],
+    own: Int[Array, " n"],
+    sure: Float[Array, " bounds"],
     *,
     k: int,
 ) -> tuple[Float[Array, "n k"], Int[Array, "n k"], Bool[Array, " n"]]:
-    """The ``k`` nearest places on a sorted line and their squared distances, ``O(k)`` per query.
+    """The ``k`` nearest names on a sorted line by (squared distance, name), ``O(k)`` per query.
 
     The two arms from ``left`` down and from ``right`` up are merged from the inside out.
 
     Args:
-        values: Ascending and distinct where finite; at least ``k + 1`` infinities at either end.
-        left: int32 place of the first value on the left arm.
-        right: int32 place of the first value on the right arm.
-        queries: ``(n,)`` at least ``values[left]`` and at most ``values[right]``.
+        values: Ascending, at least ``k + 3`` infinities at either end; equal values are welcome.
+        names: int32 names of the places, as met on the way down and as met on the way up: on either way the names of
+            equal values ascend.
+        left: int32 place of the last value below the query.
+        right: int32 place of the first value not below the query.
+        queries: ``(n,)`` finite.
+        own: int32 name left out, -1 for none.
+        sure: From the first to below the second of these squared distances, different values on one arm have
+            different rounded squares.
         k: Number of neighbors; there are that many on the arms.
 
     Returns:
-        Squared distances, places, and where two of the first ``k + 1`` rounded squares are equal, so that the order
-        of places, not of arms, has to decide.
+        Squared distances, names, and where the order is in doubt: a square below the first of ``sure``, or two equal
+        ones from the second on.
 
-    Memory: ``(itemsize + 4) * 2 * n * k`` bytes.
+    Memory: ``(itemsize + 6) * 3 * n * k`` bytes.
     """
+    size = values.shape[0]
+    names = names.reshape(-1)
 
-    def at(place: Array) -> Array:
-        return values.at[place].get(mode="promise_in_bounds")
+    def squared_at(place: Array) -> Array:
+        return lax.square(queries - values.at[place].get(mode="promise_in_bounds"))
+
+    def name_at(place: Array) -> Array:
+        return names.at[place].get(mode="promise_in_bounds")
 
     def step(arms, _):
-        left, right = arms
-        below, above = queries - at(left), at(right) - queries
-        nearer = below <= above
-        moved = (left - nearer.astype(jnp.int32), right + (~nearer).astype(jnp.int32))
-        distance = jnp.where(nearer, below, above)
-        return moved, (distance * distance, jnp.where(nearer, left, right))
+        left, right, below, above, name_below, name_above, last, doubtful = arms
+        down = (below < above) | ((below == above) & (name_below < name_above))
+        squared, name = jnp.where(down, below, above), jnp.where(down, name_below, name_above)
+        tied = (squared == last) & (squared >= sure[1]) & jnp.isfinite(squared)
+        doubtful |= (squared < sure[0]) | tied
+        place = jnp.where(down, left - 1, right + 1)
+        left, right = jnp.where(down, place, left), jnp.where(down, right, place)
+        ahead, name_ahead = squared_at(place), name_at(jnp.where(down, place, place + size))
+        below, above = jnp.where(down, ahead, below), jnp.where(down, above, ahead)
+        name_below, name_above = jnp.where(down, name_ahead, name_below), jnp.where(down, name_above, name_ahead)
+        return (left, right, below, above, name_below, name_above, squared, doubtful), (squared, name)
 
-    _, (squared, places) = lax.scan(step, (left, right), None, length=k + 1)
-    tied = jnp.any((squared[1:] == squared[:-1]) & jnp.isfinite(squared[1:]), axis=0)
-    return squared[:k].T, places[:k].T, tied
+    start = (
+        *(left, right, squared_at(left), squared_at(right), name_at(left), name_at(right + size)),
+        *(jnp.full_like(queries, -1), jnp.zeros(queries.shape, bool)),
+    )
+    # One place for the name left out, one to see a tie with the last.
+    (*_, doubtful), (squared, found) = lax.scan(step, start, None, length=k + 2)
+    passed = lax.cumsum((found == own).astype(jnp.int32), axis=0)[:k] > 0
+    squared = jnp.where(passed, squared[1 : k + 1], squared[:k])
+    found = jnp.where(passed, found[1 : k + 1], found[:k])
+    return squared.T, found.astype(jnp.int_).T, doubtful
