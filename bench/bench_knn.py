@@ -74,7 +74,8 @@ def _search(
     def ours(inputs: Any) -> Any:
         from mace_jax.neighbors import knn
 
-        return knn(*inputs, k, exclude_self=itself).distances
+        x, y = inputs
+        return knn(x, y, k, exclude_self=itself).distances
 
     def beside(inputs: Any) -> Contenders:
         import faiss
@@ -153,7 +154,8 @@ def _counts(name: str, n: int, m: int, d: int, radius: float) -> Case:
     def ours(inputs: Any) -> Any:
         from mace_jax.neighbors import radius_count
 
-        return radius_count(*inputs, radius)
+        x, y = inputs
+        return radius_count(x, y, radius)
 
     def beside(inputs: Any) -> Contenders:
         import faiss

@@ -106,6 +106,7 @@ class ExactBackend(AbstractNeighborBackend):
         tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, kept)
         query_rows, group_rows, resident = tiles.query_rows, tiles.group_rows, tiles.resident
         few = min(kept, _rounded_up(max(12, k + (excluded is not None) + 3 + k // 8)))
+        near = min(few - 1, k + 2 + k // 8)
         so_far: dict[int, Found] = {}
         own = np.full(n, -1, np.int32) if excluded is None else excluded.astype(np.int32)
         squared = np.empty((n, k))
@@ -128,8 +129,8 @@ class ExactBackend(AbstractNeighborBackend):
                 bound = found.values[:, few - 1].astype(np.float64) + found.share
                 groups, own_ids = (pad_rows(array, query_rows, -1) for array in (found.groups[:, :few], own[part]))
                 values, ids = piece.rank(moved, groups, own_ids, size)
-                bound = np.minimum(bound, values[:, -1] + norms[:size].astype(np.float64) * (1.0 - filtered.slack))
-                measure(rows, ids[:, :-1])
+                bound = np.minimum(bound, values[:, near] + norms[:size].astype(np.float64) * (1.0 - filtered.slack))
+                measure(rows, ids[:, :near])
                 proven[part] = filtered.proves(bound, squared[part, -1])
                 pending = np.flatnonzero(~proven[part])
             for some in row_chunks(len(pending), 16 * kept * group_rows):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._survivors import Survivors
+from mace_jax_kernels._tiling import Rows
 from mace_jax_kernels.knn import group_minima, group_values, propose_groups, rank_groups, shortened
 
 __all__ = ["Found", "Scan", "Tiles", "merge_lists", "precision_context", "short_products_pay"]
@@ -109,9 +110,7 @@ class Scan:
         values, groups = stream.result()
         return Found(values, np.where(groups >= 0, groups + np.int32(first_group), groups), length)
 
-    def rank(
-        self, moved: NDArray[Any], groups: NDArray[np.int32], excluded: NDArray[np.int32], n: int
-    ) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    def rank(self, moved: NDArray[Any], groups: Rows, excluded: Rows, n: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """Values and ids ``(n, c)`` of the best rows in ``groups (rows, c)``; -1 and inf where there are fewer.
 
         Every other row of these groups has a value of at least the last one.

@@ -211,7 +211,7 @@ def shortened(
     short = rows.astype(jnp.bfloat16)
     lost = jnp.sum((rows - short.astype(rows.dtype)) ** 2, axis=1)
     share = keep * norms - 1.02 * (_TYPICAL_LOSS * norms + lost / _TYPICAL_LOSS)
-    return factor * short, jnp.where(jnp.isinf(norms), jnp.inf, share)
+    return jnp.multiply(factor, short), jnp.where(jnp.isinf(norms), jnp.inf, share)
 
 
 @functools.partial(jax.jit, static_argnames="group_rows")
