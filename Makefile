@@ -45,7 +45,7 @@ demo: $(VENV)/.installed
 	@echo 'The report lies in $(abspath $(OUT))/report.html'
 
 test: $(VENV)/.installed $(VENV)/.test
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
 
 test-slow: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

@@ -56,6 +56,7 @@ class Case:
     parameters: dict[str, Any]
     smoke: bool = False  # small enough for the gate
     beside: Callable[[Any], Contenders] | None = None  # from the inputs, once answers are checked; the first is ours
+    facts: Callable[[], dict[str, Any]] | None = None  # what else belongs in the row, worked out after timing
 
 
 def main(bench: str, cases: list[Case]) -> None:
@@ -115,6 +116,7 @@ def _measure(case: Case, runs: int) -> dict[str, Any]:
         "rss_before_mib": before,
         "peak_rss_mib": (peak := _peak_rss()),
         "added_rss_mib": peak - before,
+        **({"facts": case.facts()} if case.facts else {}),
         "device": str(jax.devices()[0].device_kind),
         "backend": jax.default_backend(),
     }

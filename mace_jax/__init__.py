@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mace_jax import certificates, datasets, estimators, metrics, models, neighbors, queries
+    from mace_jax import certificates, datasets, divergences, estimators, metrics, models, neighbors, queries
     from mace_jax._audit import audit
     from mace_jax.bootstrap import bootstrap
     from mace_jax.certificates import Certificate, certify
@@ -37,7 +37,9 @@ _HOME = {
     "load_records": "mace_jax.data",
     "optimal_membership_advantage": "mace_jax.metrics",
 }
-_SUBMODULES = frozenset(("certificates", "datasets", "estimators", "metrics", "models", "neighbors", "queries"))
+_SUBMODULES = frozenset(
+    ("certificates", "datasets", "divergences", "estimators", "metrics", "models", "neighbors", "queries")
+)
 
 __all__ = [
     "Certificate",
@@ -49,6 +51,7 @@ __all__ = [
     "certificates",
     "certify",
     "datasets",
+    "divergences",
     "estimators",
     "individual_privacy_risk",
     "load_records",
@@ -66,7 +69,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = _version()
     elif name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
+        home = importlib.import_module(_HOME[name])
+        value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)  # a package that is a verb
     elif name in _SUBMODULES:
         return importlib.import_module(f"mace_jax.{name}")
     else:

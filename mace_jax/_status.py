@@ -16,6 +16,14 @@ class Status(enum.IntFlag):
     TIES = enum.auto()
     ZERO_DISTANCE = enum.auto()
     UNCERTIFIED = enum.auto()
+    ATOMS = enum.auto()
+    SUPPORT_MISMATCH = enum.auto()
+    HIGH_DIMENSION = enum.auto()
+    HEAVY_TAIL = enum.auto()
+    DEGENERATE = enum.auto()
+    SPARSE_CELLS = enum.auto()
+    COARSE_POSTERIOR = enum.auto()
+    LOWER_BOUND = enum.auto()
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -31,4 +39,31 @@ _SENTENCES = {
     Status.TIES: "Many query outputs are equal; tied neighbors were counted by their expected share.",
     Status.ZERO_DISTANCE: "Identical records were found at distance zero.",
     Status.UNCERTIFIED: "Some neighbor rows are not proven exact.",
+    Status.ATOMS: (
+        "Over 1 % of the records are copies, or a record occurs more than k times: the form for continuous data was "
+        "refused, repeated records were counted as cells and only the others were compared by distance."
+    ),
+    Status.SUPPORT_MISMATCH: (
+        "The estimate keeps growing with the number of records, as it does where the first law puts mass that the "
+        "second lacks: the divergence is unbounded or far larger than shown; report total variation or "
+        "Jensen-Shannon instead."
+    ),
+    Status.HIGH_DIMENSION: (
+        "Five or more features: neighbor distances concentrate, which pulls the estimate towards 0 by more than its "
+        "standard error."
+    ),
+    Status.HEAVY_TAIL: "A hundredth of the records carries over a fifth of a mean: the estimate is low and unstable.",
+    Status.DEGENERATE: (
+        "The estimate is within two standard errors of 0, where its first-order errors vanish: read the interval as "
+        "one-sided or use a permutation test."
+    ),
+    Status.SPARSE_CELLS: (
+        "Fewer than 20 records per cell on average: corrections for the noise of cell frequencies are rough."
+    ),
+    Status.COARSE_POSTERIOR: (
+        "An epsilon lies beyond the logarithm of k: neighbor counts cannot resolve posteriors that close to 1."
+    ),
+    Status.LOWER_BOUND: (
+        "The log ratio was clipped: no estimate of this kind can exceed the logarithm of the number of records."
+    ),
 }

@@ -15,7 +15,6 @@ install_import_hook(
     [
         "mace_jax.estimators",
         "mace_jax_kernels.knn.xla",
-        "mace_jax_kernels.log_kde",
         "mace_jax_kernels.radius_count",
         "mace_jax_kernels.select_k",
         "mace_jax_kernels.sorted_window",

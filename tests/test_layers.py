@@ -42,8 +42,8 @@ MODELS_MAY_BE_IMPORTED_BY = {"demo", "_demo", "cli"}
 ONE_SITE = {  # heavy packages: importable only below these places
     "faiss": ("mace_jax.neighbors._faiss",),
     "tensorflow_datasets": ("mace_jax.datasets._tfds",),
-    "flax": ("mace_jax.models",),
-    "optax": ("mace_jax.models",),
+    "flax": ("mace_jax.models", "mace_jax.estimators._network"),
+    "optax": ("mace_jax.models", "mace_jax.estimators._network"),
     "matplotlib": ("mace_jax.report",),
     "jinja2": ("mace_jax.report",),
     "typer": ("mace_jax.cli",),

@@ -7,7 +7,7 @@ Estimators are cross-fitted. All work that needs no labels (sorting, neighbor se
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,15 @@ from jaxtyping import Array, Bool, Float, Int
 
 from mace_jax._types import FloatArray, Seed, pytree
 
-__all__ = ["AbstractEstimator", "FoldOutcome", "Objective", "rates", "running_total"]
+__all__ = [
+    "AbstractEstimator",
+    "FoldOutcome",
+    "Objective",
+    "balanced_log_loss",
+    "from_shares",
+    "rates",
+    "running_total",
+]
 
 _BLOCK = 64
 
@@ -57,8 +65,9 @@ class FoldOutcome(NamedTuple):
     """One fold: a rule fitted on the training part and applied to both parts.
 
     ``posterior`` (at prior one half, or a score where the estimator has no posterior) and ``decisions`` are of the
-    fold's own records, which the rule never saw; ``own_posterior`` leaves each training record out of its own
-    neighborhood, ``own_decisions`` does not: they are what the rule does to the records it was fitted on.
+    fold's own records, which the rule never saw; ``own_posterior`` is of each training record without that record's
+    label (left out, or cross-fitted inside the training part), ``own_decisions`` are what the rule does to the records
+    it was fitted on.
     """
 
     posterior: Float[Array, " t"]
@@ -76,6 +85,23 @@ def rates(decisions: Bool[Array, " n"], labels: Int[Array, " n"]) -> tuple[Array
     return hits / jnp.maximum(members, 1), alarms / jnp.maximum(labels.shape[0] - members, 1)
 
 
+def from_shares(members: Array, others: Array, n_members: Array, n_others: Array) -> Array:
+    """Posterior at prior one half from counts out of each class; one half where nothing was counted."""
+    first, second = members / jnp.maximum(n_members, 1), others / jnp.maximum(n_others, 1)
+    both = first + second
+    return jnp.where(both > 0, first / jnp.where(both > 0, both, 1.0), 0.5)
+
+
+def balanced_log_loss(posterior: Float[Array, "*batch n"], labels: Int[Array, " n"]) -> Float[Array, "*batch"]:
+    """Mean of -log P(label), averaged over both classes, of posteriors strictly between 0 and 1."""
+    members = jnp.sum(labels)
+    per_record = jnp.where(labels == 1, jnp.log(posterior), 0.0), jnp.where(labels == 0, jnp.log1p(-posterior), 0.0)
+    return -(
+        jnp.sum(per_record[0], axis=-1) / jnp.maximum(members, 1)
+        + jnp.sum(per_record[1], axis=-1) / jnp.maximum(labels.shape[0] - members, 1)
+    )
+
+
 def running_total(labels: Int[Array, " n"]) -> Int[Array, " n"]:
     """Cumulative sum of 0/1 labels, exact at any length; several times as fast as ``cumsum`` on a CPU.
 
@@ -90,7 +116,15 @@ def running_total(labels: Int[Array, " n"]) -> Int[Array, " n"]:
 
 
 class AbstractEstimator(abc.ABC):
-    """A strategy that estimates membership from query outputs; settings only, no data."""
+    """A strategy that estimates membership from query outputs; settings only, no data.
+
+    ``on_host`` says that ``fit_fold`` and ``decide_fold`` are ordinary functions of NumPy labels, which JAX cannot
+    trace: a permutation null then refits in a plain loop. ``gives_posterior`` is False where ``posterior`` is only an
+    order.
+    """
+
+    on_host: ClassVar[bool] = False
+    gives_posterior: ClassVar[bool] = True
 
     @abc.abstractmethod
     def plan(self, train: FloatArray, test: FloatArray, *, seed: Seed) -> Any:
@@ -98,7 +132,7 @@ class AbstractEstimator(abc.ABC):
 
     @abc.abstractmethod
     def fit_fold(self, plan: Any, labels: Int[Array, " s"], objective: Objective) -> FoldOutcome:
-        """Fit on the training labels (1 = member) and apply; pure, jit- and vmap-able over ``labels``."""
+        """Fit on the training labels (1 = member) and apply; jit- and vmap-able over ``labels`` unless ``on_host``."""
 
     @abc.abstractmethod
     def decide_fold(self, plan: Any, labels: Int[Array, " s"], objective: Objective) -> Bool[Array, " t"]:

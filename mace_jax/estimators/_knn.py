@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from typing import final
 
 import jax
@@ -14,15 +15,14 @@ from jaxtyping import Array, Bool, Float, Int
 from mace_jax import _validate
 from mace_jax._random import generator
 from mace_jax._types import FloatArray, Seed
-from mace_jax.estimators._base import AbstractEstimator, FoldOutcome, Objective
+from mace_jax.estimators._base import AbstractEstimator, FoldOutcome, Objective, balanced_log_loss
 from mace_jax.estimators._candidates import candidate_neighbors
 from mace_jax.estimators._line import LinePlan, plan_line
-from mace_jax.estimators._space import SpacePlan, plan_space
+from mace_jax.estimators._space import SPACE_PROBE, SpacePlan, plan_space
 
 __all__ = ["KNN"]
 
 _LINE_PROBE = 4096  # training records on which k is chosen, per fold
-_SPACE_PROBE = 1024
 _LARGEST_K = 224  # for vector outputs, where neighbor lists are kept
 
 
@@ -37,14 +37,18 @@ class KNN(AbstractEstimator):
     vector outputs by neighbor lists, with k at most 224 unless given.
 
     Args:
-        k: Number of neighbors; None chooses in each fold, by leave-one-out log-loss on the training part, among
-            sqrt(n), 2 sqrt(n), n^(4/(q+4)), 45, 101 and 201.
+        k: Number of neighbors. Several of them (a tuple, range or integer array) are candidates, among which each fold
+            chooses by leave-one-out log-loss on the training part, from one neighbor pass; None offers sqrt(n),
+            2 sqrt(n), n^(4/(q+4)), 45, 101 and 201.
         scale: Divide each coordinate of vector outputs by its standard deviation over the training part.
 
     Biased towards: too small an advantage where k smooths over the leak, as in high dimension.
 
+    Memory per fold of s training and t other records with K candidates: ``24 K (s + t)`` bytes for scalars,
+    ``(4 max(k) + 12 K) (s + t)`` for vectors. For curves over every k see ``knn_posteriors``.
+
     Raises:
-        ValueError: ``k`` below 1.
+        ValueError: ``k`` below 1, or no candidate.
 
     References: Fix and Hodges (1951); Stone (1977).
 
@@ -53,12 +57,18 @@ class KNN(AbstractEstimator):
         KNN(k=45, scale=True)
     """
 
-    k: int | None = None
+    k: int | np.integer | Sequence[int] | np.ndarray | None = None
     scale: bool = True
 
     def __post_init__(self) -> None:
-        if self.k is not None:
-            _validate.positive_int(k=self.k)
+        if self.k is None or np.ndim(self.k) == 0:
+            if self.k is not None:
+                object.__setattr__(self, "k", _validate.positive_int(k=self.k))
+            return
+        candidates = tuple(sorted({_validate.positive_int(k=k) for k in np.asarray(self.k).tolist()}))
+        if not candidates:
+            raise ValueError("k holds no candidate; pass a number of neighbors, several, or None.")
+        object.__setattr__(self, "k", candidates)
 
     def supports(self, n_outputs: int) -> bool:
         """Any width."""
@@ -67,19 +77,24 @@ class KNN(AbstractEstimator):
     def plan(self, train: FloatArray, test: FloatArray, *, seed: Seed) -> LinePlan | SpacePlan:
         """Sort or search once; the labels are not needed."""
         n, width = train.shape
-        if self.k is not None and self.k > n - 1:
-            raise ValueError(
-                f"k={self.k} neighbors were asked for but a training part has only {n} records; use k <= {n - 1}."
-            )
-        if self.k is None:
-            k = candidate_neighbors(n, width, largest=None if width == 1 else _LARGEST_K)
-        else:
-            k = np.asarray([self.k], dtype=np.int32)
-        n_probe = _LINE_PROBE if width == 1 else _SPACE_PROBE
+        k = self.candidates(n, width)
+        n_probe = _LINE_PROBE if width == 1 else SPACE_PROBE
         probe = np.sort(generator(seed, "probe").permutation(n)[:n_probe])
         if width == 1:
             return plan_line(train, test, k, probe)
         return plan_space(train, test, k, probe, scale=self.scale)
+
+    def candidates(self, n_train: int, width: int) -> np.ndarray:
+        """The numbers of neighbors to choose from, ascending, for a training part of this size."""
+        if self.k is None:
+            return candidate_neighbors(n_train, width, largest=None if width == 1 else _LARGEST_K)
+        k = np.atleast_1d(np.asarray(self.k, dtype=np.int32))
+        if k[-1] > n_train - 1:
+            raise ValueError(
+                f"k={k[-1]} neighbors were asked for but a training part has only {n_train} records; "
+                f"use k <= {n_train - 1}."
+            )
+        return k
 
     @functools.partial(jax.jit, static_argnums=0)
     def fit_fold(self, plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective) -> FoldOutcome:
@@ -127,12 +142,7 @@ def _fit(plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Object
     k1 = _members(plan, plan.probe, labels)
     k = plan.probe.k[:, None]
     smoothed = _posterior(k1 + 0.5, k - k1 + 0.5, n1, n0)
-    per_class = jnp.stack([jnp.sum(mine), jnp.sum(1 - mine)])
-    losses = -(
-        jnp.sum(jnp.where(mine == 1, jnp.log(smoothed), 0.0), axis=1) / jnp.maximum(per_class[0], 1)
-        + jnp.sum(jnp.where(mine == 0, jnp.log1p(-smoothed), 0.0), axis=1) / jnp.maximum(per_class[1], 1)
-    )
-    choice = jnp.argmin(losses)
+    choice = jnp.argmin(balanced_log_loss(smoothed, mine))
     own = _posterior(k1[choice], k[choice] - k1[choice], n1 - mine, n0 - (1 - mine))
     reached = objective.optimum(own, mine)
     outer = plan.outer.at(choice)

@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from mace_jax._types import FloatArray, pytree
-from mace_jax.neighbors import knn
+from mace_jax.estimators._lists import FOR_TIES, edges, search
 
-__all__ = ["SpaceCounts", "SpacePlan", "plan_space"]
+__all__ = ["SPACE_PROBE", "SpaceCounts", "SpacePlan", "plan_space", "space_counts", "standardized"]
 
-_FOR_TIES = 32  # further list entries, so that distinct rows tied with the k-th neighbor are seen
+SPACE_PROBE = 1024  # training records on which k is chosen, per fold
 
 
 @pytree
@@ -92,7 +92,7 @@ def plan_space(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.nda
     of a lattice) those first in lexicographic order are counted, whatever their labels.
     """
     if scale:
-        train, test = _standardized(train, test)
+        train, test = standardized(train, test)
     atoms, atom, multiplicity = np.unique(train, axis=0, return_inverse=True, return_counts=True)
     atom = atom.reshape(-1).astype(np.int32)
     inner = _counts(atoms, multiplicity, atoms, atom, np.arange(len(train), dtype=np.int32), k)
@@ -108,7 +108,7 @@ def _bucket(distinct: int, records: int) -> int:
     return min(records, -(-distinct // step) * step)
 
 
-def _standardized(train: FloatArray, test: FloatArray) -> tuple[FloatArray, FloatArray]:
+def standardized(train: FloatArray, test: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Training mean 0 and standard deviation 1 per column; powers of two first, against over- and underflow."""
     exponent = np.frexp(np.abs(train).max(axis=0))[1]
     train, test = np.ldexp(train, -exponent), np.ldexp(test, -exponent)
@@ -126,33 +126,35 @@ def _counts(
     k: np.ndarray,
 ) -> SpaceCounts:
     itself = bool(own.size and own[0] >= 0)
-    length = min(len(atoms), int(k.max()) + _FOR_TIES)
-    found = knn(queries, atoms, length)
-    lists, squared = np.array(found.indices, dtype=np.int32), np.array(found.squared_distances)
+    length = min(len(atoms), int(k[-1]) + FOR_TIES)
+    lists, first, end = search(queries, atoms, length)
     weight = multiplicity[lists]
     if itself:
-        first = lists[:, 0] == np.arange(len(lists))
-        if not first.all():
+        if not (lists[:, 0] == np.arange(len(lists))).all():
             raise RuntimeError("A distinct row is not its own nearest neighbor; its coordinates underflow.")
         weight[:, 0] -= 1
-    reached = np.cumsum(weight, axis=1)
-    near, tied, share = [], [], []
-    for wanted in k:
-        last = np.argmax(reached >= wanted, axis=1)
-        radius = squared[np.arange(len(lists)), last][:, None]
-        start, stop = (squared < radius).sum(axis=1), (squared <= radius).sum(axis=1)
-        before = np.where(start > 0, reached[np.arange(len(lists)), start - 1], 0)
-        inside = reached[np.arange(len(lists)), stop - 1] - before
-        near.append(start)
-        tied.append(stop)
-        share.append((wanted - before) / inside)
+    near, tied, share = edges(weight, first, end, k)
+    return space_counts(lists, near, tied, share, row, own, k, int(k[-1]) + FOR_TIES)
+
+
+def space_counts(
+    lists: np.ndarray,
+    near: np.ndarray,
+    tied: np.ndarray,
+    share: np.ndarray,
+    row: np.ndarray,
+    own: np.ndarray,
+    k: np.ndarray,
+    length: int,
+) -> SpaceCounts:
+    """From lists ``(u, L)``, padded to ``length`` entries and to a number of queries that few shapes share."""
     missing = _bucket(len(lists), len(row)) - len(lists)
-    columns, wide = ((0, 0), (0, missing)), ((0, int(k.max()) + _FOR_TIES - length), (0, missing))
+    columns, wide = ((0, 0), (0, missing)), ((0, length - lists.shape[1]), (0, missing))
     return SpaceCounts(
         jnp.asarray(np.pad(lists.T, wide)),
-        jnp.asarray(np.pad(np.stack(near), columns), dtype=jnp.int32),
-        jnp.asarray(np.pad(np.stack(tied), columns), dtype=jnp.int32),
-        jnp.asarray(np.pad(np.stack(share), columns), dtype=jnp.float32),
+        jnp.asarray(np.pad(near.T, columns), dtype=jnp.int32),
+        jnp.asarray(np.pad(tied.T, columns), dtype=jnp.int32),
+        jnp.asarray(np.pad(share.T, columns), dtype=jnp.float32),
         jnp.asarray(row, dtype=jnp.int32),
         jnp.asarray(own),
         jnp.asarray(k, dtype=jnp.int32),

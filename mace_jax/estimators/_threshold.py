@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import final
+from typing import ClassVar, final
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,8 @@ class Threshold(AbstractEstimator):
 
     It reaches the optimum when the likelihood ratio is monotone in the score (Gaussian shift, Laplace shift); otherwise
     it reaches the Kolmogorov-Smirnov distance, a lower bound of the total variation distance. Cuts lie midway between
-    neighboring scores; equal scores are never separated.
+    neighboring scores; equal scores are never separated. It gives an order, no posterior; ``dkw_bound`` is what all
+    cuts together prove about a score fixed beforehand.
 
     References: Kolmogorov (1933), Smirnov (1939) for the distance; Yeom et al. (2018) for the attack.
 
@@ -42,6 +43,8 @@ class Threshold(AbstractEstimator):
         >>> Threshold().supports(1), Threshold().supports(2)
         (True, False)
     """
+
+    gives_posterior: ClassVar[bool] = False
 
     def supports(self, n_outputs: int) -> bool:
         """Scalar outputs only."""

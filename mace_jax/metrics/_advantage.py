@@ -12,15 +12,24 @@ from mace_jax import _validate
 from mace_jax._status import Status
 from mace_jax._types import FloatArray, Seed
 from mace_jax.data import MembershipSample
-from mace_jax.estimators import KNN, AbstractEstimator, Objective
-from mace_jax.metrics._crossfit import CrossFit, cross_fit
+from mace_jax.estimators import KNN, AbstractEstimator, Objective, OneNNBracket, one_nn_bracket
+from mace_jax.metrics._crossfit import N_FOLDS, CrossFit, checked_folds, cross_fit
 from mace_jax.metrics._linear_fractional import LinearFractional, balanced_accuracy, named_metric
-from mace_jax.metrics._null import permutation_null
+from mace_jax.metrics._null import permutation_null, permuted_posteriors
+from mace_jax.metrics._plug_in import plug_ins
 
-__all__ = ["AdvantageEstimate", "RuleCounts", "estimate_advantage", "optimal_membership_advantage"]
+__all__ = [
+    "AdvantageEstimate",
+    "RuleCounts",
+    "count_rule",
+    "estimate_advantage",
+    "held_and_own",
+    "optimal_membership_advantage",
+]
 
 _FEW = 30
 _RARE = 10
+_PLUG_INS = 50  # permutations behind the null of the plug-in, of which only the mean is used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +82,9 @@ class AdvantageEstimate:
     estimator: AbstractEstimator
     n_neighbors: tuple[int | None, ...]  # per fold
     status: Status
+    null_plug_in: FloatArray = dataclasses.field(default_factory=lambda: np.empty(0))  # plug_in under permutation
+    n_folds: int = N_FOLDS
+    one_nn: OneNNBracket | None = None
 
     resampling: Literal["cells"] = "cells"
 
@@ -80,6 +92,14 @@ class AdvantageEstimate:
     def null_mean(self) -> float:
         """Mean of the permutation null; NaN without permutations."""
         return float(self.null.mean()) if len(self.null) else float("nan")
+
+    @property
+    def null_plug_in_mean(self) -> float:
+        """Mean plug-in of the first 50 permutations, NaN without: what the plug-in shows where nothing is leaked.
+
+        Subtracting it from the plug-in is right without a leak only.
+        """
+        return float(self.null_plug_in.mean()) if len(self.null_plug_in) else float("nan")
 
     @property
     def p_value(self) -> float:
@@ -105,6 +125,9 @@ class AdvantageEstimate:
             "own": dataclasses.asdict(self.own),
             "null": self.null.tolist(),
             "p_value": self.p_value,
+            "null_plug_in": self.null_plug_in.tolist(),
+            "n_folds": self.n_folds,
+            "one_nn": None if self.one_nn is None else self.one_nn._asdict(),
             "estimator": repr(self.estimator),
             "n_neighbors": list(self.n_neighbors),
             "status": list(self.status.sentences),
@@ -124,6 +147,8 @@ def optimal_membership_advantage(
     metric: LinearFractional | str = balanced_accuracy,
     prior: float = 0.5,
     n_permutations: int = 999,
+    n_folds: int = N_FOLDS,
+    bracket: bool = False,
     seed: Seed,
 ) -> AdvantageEstimate:
     """Estimate how much better than guessing the best rule on these query outputs can be.
@@ -132,18 +157,25 @@ def optimal_membership_advantage(
     target is the total variation distance TV = sup_A P(A | member) - P(A | non-member).
 
     Args:
-        sample: Query outputs of members ``(n, q)`` and non-members ``(m, q)``.
-        estimator: How rules are fitted; ``KNN()`` by default.
+        sample: Query outputs of members ``(n, q)`` and non-members ``(m, q)``; the columns of several queries together
+            are one vector query.
+        estimator: How rules are fitted; ``KNN()`` by default. Where JAX cannot trace it (``on_host``), every
+            permutation is a complete fit in a plain loop: ask for fewer.
         metric: A linear-fractional metric or the name of one.
         prior: Probability that a record is a member, as the adversary sees it.
         n_permutations: Size of the permutation null; 0 skips it (the p-value is then 1).
+        n_folds: 2 to 10. More folds fit each rule on more records, which lowers the downward bias, and share more of
+            them between rules; intervals were checked for two.
+        bracket: Also bracket the total variation distance by the nearest-neighbor error (``one_nn``); searches the
+            neighbors of all records once more.
         seed: Fixes folds and permutations.
 
     Returns:
         The estimate; pass it to ``bootstrap`` for an interval.
 
     Raises:
-        ValueError: prior outside (0, 1), an unknown metric, an estimator that cannot use vector outputs.
+        ValueError: prior outside (0, 1), an unknown metric, an estimator that cannot use vector outputs, more folds
+            than records of a class.
 
     Biased downwards: rules fitted on n records do not reach the optimum, notably in high dimension. It describes this
     model on records like these; it is no bound (see ``certify``).
@@ -161,8 +193,17 @@ def optimal_membership_advantage(
     prior = _validate.in_open_unit(prior=prior)
     n_permutations = _validate.positive_int(minimum=0, n_permutations=n_permutations)
     objective = metric.objective(prior=prior)
-    fitted = cross_fit(sample, estimator, objective, seed=seed)
-    return estimate_advantage(fitted, objective, metric, prior, n_permutations=n_permutations, seed=seed)
+    fitted = cross_fit(sample, estimator, objective, seed=seed, n_folds=checked_folds(sample, n_folds))
+    return estimate_advantage(
+        fitted,
+        objective,
+        metric,
+        prior,
+        n_permutations=n_permutations,
+        n_plug_ins=min(n_permutations, _PLUG_INS) if estimator.gives_posterior else 0,
+        one_nn=one_nn_bracket(sample) if bracket else None,
+        seed=seed,
+    )
 
 
 def estimate_advantage(
@@ -172,12 +213,13 @@ def estimate_advantage(
     prior: float,
     *,
     n_permutations: int,
+    n_plug_ins: int = 0,
+    one_nn: OneNNBracket | None = None,
     seed: Seed,
     on_progress: Callable[[float], None] | None = None,
 ) -> AdvantageEstimate:
     """The estimate from an existing cross-fit; nothing is searched again."""
-    held_out = count_rule(fitted.pooled("decisions"), fitted.labels)
-    own = count_rule(fitted.pooled("own_decisions"), fitted.labels)
+    held_out, own = held_and_own(fitted)
     value = metric.value(held_out.true_positive_rate, held_out.false_positive_rate, prior=prior)
     lower_rule = metric.normalize(value, prior=prior)
     in_sample = metric.value(own.true_positive_rate, own.false_positive_rate, prior=prior)
@@ -186,6 +228,7 @@ def estimate_advantage(
         null = metric.normalize(metric.value(*rates, prior=prior), prior=prior)
     else:
         null = np.empty(0)
+    permuted = permuted_posteriors(fitted, objective, n_plug_ins, seed=seed) if n_plug_ins else []
     status = Status.OK
     if min(held_out.n_members, held_out.n_nonmembers) < _FEW:
         status |= Status.TOO_FEW_SAMPLES
@@ -198,13 +241,16 @@ def estimate_advantage(
         advantage=max(0.0, lower_rule),
         lower_rule=lower_rule,
         in_sample=metric.normalize(in_sample, prior=prior),
-        plug_in=_plug_in(fitted, metric, prior),
+        plug_in=_plug_in(fitted, own, metric, prior),
         held_out=held_out,
         own=own,
         null=np.asarray(null),
         estimator=fitted.estimator,
         n_neighbors=fitted.neighbors,
         status=status,
+        null_plug_in=np.asarray([plug_ins(*pair, [(metric, prior)])[0] for pair in permuted]),
+        n_folds=len(fitted.folds),
+        one_nn=one_nn,
     )
 
 
@@ -216,15 +262,25 @@ def count_rule(decisions: np.ndarray, labels: np.ndarray) -> RuleCounts:
     )
 
 
-def _plug_in(fitted: CrossFit, metric: LinearFractional, prior: float) -> float:
+def held_and_own(fitted: CrossFit) -> tuple[RuleCounts, RuleCounts]:
+    """Counts on unseen records, and on the training parts: there a record is counted once, by its mean decision."""
+    held_out = count_rule(fitted.pooled("decisions"), fitted.labels)
+    own = [
+        count_rule(outcome.own_decisions, fitted.labels[fold.train])
+        for fold, outcome in zip(fitted.folds, fitted.outcomes, strict=True)
+    ]
+    times = len(fitted.folds) - 1
+    return held_out, RuleCounts(
+        round(sum(counts.true_positives for counts in own) / times),
+        held_out.n_members,
+        round(sum(counts.false_positives for counts in own) / times),
+        held_out.n_nonmembers,
+    )
+
+
+def _plug_in(fitted: CrossFit, own: RuleCounts, metric: LinearFractional, prior: float) -> float:
     """The optimum over out-of-fold posteriors, or over all cuts where the estimator only orders records."""
-    if any(k is None for k in fitted.neighbors):
-        own = count_rule(fitted.pooled("own_decisions"), fitted.labels)
+    if not fitted.estimator.gives_posterior:
         value = metric.value(own.true_positive_rate, own.false_positive_rate, prior=prior)
         return metric.normalize(max(value, metric.trivial(prior=prior)), prior=prior)
-    half = fitted.pooled("posterior").astype(np.float64)
-    posterior = prior * half / (prior * half + (1.0 - prior) * (1.0 - half))
-    n, m = int(fitted.labels.sum()), int((1 - fitted.labels).sum())
-    weights = np.where(fitted.labels == 1, prior / n, (1.0 - prior) / m)
-    # where no neighbor is a non-member, small priors make the estimated members more than there are
-    return min(1.0, metric.normalize(metric.optimum(posterior, weights, prior=prior), prior=prior))
+    return float(plug_ins(fitted.pooled("posterior"), fitted.labels, [(metric, prior)])[0])

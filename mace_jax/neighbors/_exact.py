@@ -25,7 +25,7 @@ __all__ = ["ExactBackend"]
 _BORDERLINE = 64
 _GROUP_ROWS = 16
 _COUNT_ROWS = 256
-_WIDE, _LONG = 256, 48
+_NARROW, _WIDE, _LONG = 32, 256, 48
 _PRODUCTS = ("bfloat16", "float32", "float64")
 _ENOUGH = 0.8
 """Share of the first queries that short products must prove; otherwise float32 takes over."""
@@ -232,7 +232,7 @@ class ExactBackend(AbstractNeighborBackend):
 
     def _tiles(self, n, m, d, itemsize, kept):
         """Sizes for this many rows; a reference that fits is one piece."""
-        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, self.tile_bytes // 4)
+        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, self.tile_bytes // (2 if d <= _NARROW else 4))
         resident = resident_size(m) * d * itemsize <= _RESIDENT_BYTES
         piece_rows = resident_size(m) if resident else block_rows
         power = piece_rows & -piece_rows

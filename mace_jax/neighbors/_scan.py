@@ -111,10 +111,11 @@ class Scan:
         return Found(values, np.where(groups >= 0, groups + np.int32(first_group), groups), length)
 
     def rank(self, moved: NDArray[Any], groups: Rows, excluded: Rows, n: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
-        """Values and ids ``(n, c)`` of the best rows in ``groups (rows, c)``; -1 and inf where there are fewer.
+        """Values and ids ``(n, c)`` of the first rows by (value, id) in ``groups (rows, c)``; inf and -1 for no row.
 
         Every other row of these groups has a value of at least the last one.
         """
+        groups = np.sort(groups, axis=1)  # places then follow ids, which decide between equal values
         operands = moved, self.rows, self.weights, groups, excluded
         size = self.sizes.group_rows
         if self.tiles is None:
@@ -124,7 +125,7 @@ class Scan:
         values = np.asarray(group_values(*operands, group_rows=size)).T
         best = Survivors(n, len(moved), groups.shape[1])
         step = -(-len(values) // 4)
-        for start in range(0, len(values), step):  # the first groups, which are the best, set the limits
+        for start in range(0, len(values), step):
             best.add(np.ascontiguousarray(values[start : start + step]), start)
         found, places = best.result()
         ids = np.take_along_axis(groups[:n], np.maximum(places, 0) // size, axis=1) * size + places % size

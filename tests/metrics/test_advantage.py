@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
-from mace_jax import MembershipSample, optimal_membership_advantage
+from mace_jax import MembershipSample, bootstrap, certify, optimal_membership_advantage
 from mace_jax._status import Status
 from mace_jax.datasets._closed_form import GaussianShift, LaplaceShift, RandomizedResponse
-from mace_jax.estimators import KNN, Threshold
-from mace_jax.metrics import accuracy, balanced_accuracy, f_beta
+from mace_jax.estimators import KNN, AbstractEstimator, Classifier, FoldOutcome, Threshold
+from mace_jax.metrics import accuracy, advantage_curve, balanced_accuracy, f_beta, precision
 from mace_jax.metrics._crossfit import cross_fit
 from mace_jax.metrics._null import permutation_null, random_labels
 
@@ -109,6 +111,7 @@ def test_plug_in_is_biased_upwards_without_a_leak():
         GaussianShift(0.0).draw(500, 500, seed=0), estimator=KNN(k=5), n_permutations=19, seed=0
     )
     assert estimate.plug_in == pytest.approx(0.375, abs=0.06)  # mean of |2 Bin(5, 1/2) / 5 - 1|
+    assert estimate.null_plug_in_mean == pytest.approx(0.375, abs=0.02)
 
 
 def test_bad_arguments():
@@ -129,3 +132,153 @@ def test_the_plug_in_is_at_most_one():
     sample = GaussianShift(1.0).draw(200, 200, seed=0)
     settings = {"estimator": KNN(k=3), "metric": "accuracy", "prior": 1e-3, "n_permutations": 0, "seed": 0}
     assert optimal_membership_advantage(sample, **settings).plug_in == 1.0
+
+
+class HostThreshold(AbstractEstimator):
+    """Threshold as an estimator that JAX cannot trace."""
+
+    on_host = True
+    gives_posterior = False
+
+    def plan(self, train, test, *, seed):
+        return Threshold().plan(train, test, seed=seed)
+
+    def fit_fold(self, plan, labels, objective):
+        return Threshold().fit_fold(plan, jnp.asarray(np.asarray(labels)), objective)
+
+    def decide_fold(self, plan, labels, objective):
+        return np.asarray(Threshold().decide_fold(plan, jnp.asarray(np.asarray(labels)), objective))
+
+    def supports(self, n_outputs):
+        return n_outputs == 1
+
+    def neighbors(self, plan, chosen):
+        return None
+
+
+def test_an_estimator_on_the_host_gets_the_same_null():
+    sample = GaussianShift(1.0).draw(40, 50, seed=0)
+    traced = optimal_membership_advantage(sample, estimator=Threshold(), n_permutations=12, n_folds=3, seed=0)
+    hosted = optimal_membership_advantage(sample, estimator=HostThreshold(), n_permutations=12, n_folds=3, seed=0)
+    np.testing.assert_array_equal(hosted.null, traced.null)
+    assert hosted.lower_rule == traced.lower_rule and hosted.plug_in == traced.plug_in
+    fitted = cross_fit(sample, HostThreshold(), balanced_accuracy.objective(), seed=0)
+    seen: list[float] = []
+    permutation_null(fitted, balanced_accuracy.objective(), 4, seed=0, on_progress=seen.append)
+    assert seen == [0.25, 0.5, 0.75, 1.0]
+
+
+class HostSigmoid(AbstractEstimator):
+    """A fixed posterior, on the host."""
+
+    on_host = True
+
+    def plan(self, train, test, *, seed):
+        return train[:, 0].astype(np.float32), test[:, 0].astype(np.float32)
+
+    def fit_fold(self, plan, labels, objective):
+        own, unseen = (special.expit(part - 0.5) for part in plan)
+        reached = objective.optimum(jnp.asarray(own), jnp.asarray(labels))
+        decided = [np.asarray(objective.decide(jnp.asarray(part), reached)) for part in (unseen, own)]
+        return FoldOutcome(unseen, decided[0], own, decided[1], np.zeros((), np.int32))
+
+    def decide_fold(self, plan, labels, objective):
+        return self.fit_fold(plan, labels, objective).decisions
+
+    def supports(self, n_outputs):
+        return n_outputs == 1
+
+    def neighbors(self, plan, chosen):
+        return None
+
+
+def test_a_curve_on_the_host_is_one_fit_and_many_thresholds():
+    sample = GaussianShift(1.0).draw(60, 60, seed=0)
+    settings = {"estimator": HostSigmoid(), "n_permutations": 5, "seed": 0}
+    curve = advantage_curve(sample, metrics=("f_1", "accuracy"), priors=[0.3], **settings)
+    for row, metric in enumerate(("f_1", "accuracy")):
+        alone = optimal_membership_advantage(sample, metric=metric, prior=0.3, **settings)
+        assert curve.points[row].lower_rule == alone.lower_rule and curve.points[row].plug_in == alone.plug_in
+        np.testing.assert_array_equal(curve.null[row], alone.null)
+
+
+@pytest.mark.slow
+def test_a_scikit_learn_classifier_through_every_door():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    sample = GaussianShift(2.0).draw(60, 60, seed=0)
+    hosted = Classifier(linear_model.LogisticRegression(), inner_folds=2)
+    estimate = optimal_membership_advantage(sample, estimator=hosted, metric="f_1", n_permutations=3, seed=0)
+    assert estimate.advantage > 0.3 and estimate.p_value == 0.25
+    assert 0.0 <= estimate.null_plug_in_mean < estimate.plug_in
+    curve = advantage_curve(
+        sample, estimator=hosted, metrics=("f_1", "accuracy"), priors=[0.5], n_permutations=3, seed=0
+    )
+    assert curve.at("f_1", 0.5).lower_rule == estimate.lower_rule
+    np.testing.assert_array_equal(curve.null[0], estimate.null)
+
+
+def test_ten_folds_reach_bootstrap():
+    n_folds = 10
+    sample = GaussianShift(1.0).draw(400, 300, seed=0)
+    estimate = optimal_membership_advantage(sample, n_folds=n_folds, n_permutations=99, seed=0)
+    assert abs(estimate.lower_rule - 0.3829) < 0.15 and estimate.n_folds == n_folds
+    assert estimate.own.n_members == 400 and estimate.own.true_positives <= 400
+    assert len(estimate.n_neighbors) == n_folds
+    interval = bootstrap(estimate, n_resamples=500, seed=0)
+    assert interval.low < 0.3829 < interval.high
+    certify(sample, seed=0)
+    with pytest.raises(ValueError, match="own_posterior is many"):
+        cross_fit(sample, KNN(), balanced_accuracy.objective(), seed=0, n_folds=n_folds).pooled("own_posterior")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_folds", [2, 10])
+def test_intervals_cover_with_any_number_of_folds(n_folds):
+    covered = 0
+    for seed in range(300):
+        sample = GaussianShift(1.0).draw(200, 200, seed=seed)
+        estimate = optimal_membership_advantage(
+            sample, estimator=Threshold(), n_folds=n_folds, n_permutations=39, seed=seed
+        )
+        interval = bootstrap(estimate, n_resamples=400, seed=seed)
+        covered += interval.low <= 0.38292 <= interval.high
+    assert covered >= 300 * 0.95 - 3 * np.sqrt(300 * 0.95 * 0.05)
+
+
+def test_too_many_folds():
+    sample = GaussianShift(1.0).draw(20, 5, seed=0)
+    for n_folds in (11, 6):
+        with pytest.raises(ValueError, match=f"n_folds={n_folds} must be at most 10"):
+            optimal_membership_advantage(sample, n_folds=n_folds, seed=0)
+
+
+def test_stacked_queries_are_one_vector_query(rng):
+    """Two scalar queries that each see half of the leak; together they see all of it."""
+    first = GaussianShift(1.0).draw(900, 900, seed=0)
+    second = GaussianShift(1.0).draw(900, 900, seed=1)
+    both = MembershipSample(
+        np.hstack([first.members, second.members]), np.hstack([first.nonmembers, second.nonmembers])
+    )
+    estimate = optimal_membership_advantage(both, n_permutations=0, seed=0)
+    assert estimate.advantage == pytest.approx(0.52, abs=0.07)  # 2 Phi(1/sqrt 2) - 1; one query alone has .383
+
+
+def test_the_bracket_and_the_null_of_the_plug_in():
+    sample = GaussianShift(1.0).draw(500, 500, seed=0)
+    estimate = optimal_membership_advantage(sample, bracket=True, n_permutations=60, seed=0)
+    assert estimate.one_nn is not None and estimate.one_nn.lower < 0.383 < estimate.one_nn.upper
+    assert len(estimate.null_plug_in) == 50 and 0.0 < estimate.null_plug_in_mean < 0.2
+    json.dumps(estimate.to_dict())
+
+
+def test_precision_at_a_minimum_recall():
+    """N(2, 1) against N(0, 1): at TPR .3 the threshold is 2.524 and the precision .3 / (.3 + .0058)."""
+    sample = GaussianShift(2.0).draw(2000, 2000, seed=0)
+    for estimator in (KNN(), Threshold(), Classifier()):
+        estimate = optimal_membership_advantage(
+            sample, estimator=estimator, metric=precision(min_recall=0.3), n_permutations=0, seed=0
+        )
+        assert estimate.value == pytest.approx(0.981, abs=0.03)
+        assert 0.25 < estimate.held_out.true_positive_rate < 0.6
+    rare = optimal_membership_advantage(sample, metric="precision", prior=0.01, n_permutations=0, seed=0)
+    assert 0.1 < rare.value <= 1.0

@@ -1,0 +1,216 @@
+"""Divergence estimates: time beside a plain k-d tree script, and a table of estimates beside closed forms.
+
+The timed cases measure one ``kl`` of unit normals 1 apart. ``ours`` returns the value and the influence of both
+samples, so it looks up the neighbors of both; ``script_value`` is a SciPy script of the value alone, ``script_lists``
+one that finds the same lists as ours. A case is prepared only if all agree to 1e-9.
+
+``python -m bench.bench_divergences --table [--features D] [--runs R]`` prints the table and appends it to
+``bench/results/bench_divergences_table.jsonl``. The bias stated there does not know the truth: it carries the change
+of the mean from n/2 to n on to infinity at the slowest rate nearest neighbors have, ``n^(-1/d)``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bench.harness import RESULTS, Case, main
+
+ROWS = 1000
+Draw = Callable[[int, int], tuple[Any, Any]]
+
+
+def _records(n: int, d: int) -> tuple[Any, Any]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    p, q = rng.normal(size=(n, d)), rng.normal(size=(n, d))
+    p[:, 0] += 1.0
+    return p, q
+
+
+def _script(p: Any, q: Any, k: int, *, lists: bool) -> float:
+    import numpy as np
+    from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
+
+    n, d = p.shape
+    rows = np.concatenate([p, q]) if lists else p
+    rho = cKDTree(p).query(rows, k + 1, workers=2)[0][:n, k]
+    nu = cKDTree(q).query(rows, k + 1 if lists else k, workers=2)[0][:n, k - 1]
+    return float(d * np.mean(np.log(nu / rho)) + math.log(len(q) / (n - 1)))
+
+
+def _ours(p: Any, q: Any, k: int) -> float:
+    from mace_jax.divergences import kl
+
+    return kl(p, q, k=k, method="knn", check_support=False).value
+
+
+def _timed(name: str, run: Callable[[Any, Any, int], float], n: int, d: int, k: int = 5, smoke: bool = False) -> Case:
+    def prepare() -> Any:
+        p, q = _records(n, d)
+        values = [_ours(p, q, k), _script(p, q, k, lists=False), _script(p, q, k, lists=True)]
+        if max(values) - min(values) > 1e-9:
+            raise SystemExit(f"the answers differ: {values}")
+        return p, q
+
+    parameters = {"n": n, "m": n, "features": d, "k": k, "workers": 2}
+    return Case(name, prepare, lambda given: run(*given, k), parameters, smoke)
+
+
+def _cases() -> list[Case]:
+    runs = {
+        "ours": _ours,
+        "script_value": lambda p, q, k: _script(p, q, k, lists=False),
+        "script_lists": lambda p, q, k: _script(p, q, k, lists=True),
+    }
+    large = [_timed(f"kl_{name}_50000_d5", run, 50_000, 5) for name, run in runs.items()]
+    return [*large, _timed("kl_ours_2000_d5", _ours, 2000, 5, smoke=True)]
+
+
+def _estimators() -> dict[str, Callable[[Any, Any], Any]]:
+    from mace_jax import divergences as dv
+
+    return {
+        "kl knn": lambda p, q: dv.kl(p, q, method="knn", check_support=False),
+        "kl common_radius": lambda p, q: dv.kl(p, q, method="common_radius", check_support=False),
+        "kl ensemble": lambda p, q: dv.kl(p, q, method="ensemble", check_support=False),
+        "kl classifier": lambda p, q: dv.kl(p, q, method="classifier", seed=0),
+        "renyi 0.5": lambda p, q: dv.renyi(p, q, order=0.5),
+        "renyi 0.9": lambda p, q: dv.renyi(p, q, order=0.9),
+        "renyi 2": lambda p, q: dv.renyi(p, q, order=2.0, check_support=False),
+        "hellinger": dv.hellinger,
+        "total_variation": dv.total_variation,
+        "jensen_shannon": dv.jensen_shannon,
+        "hockey_stick 1": lambda p, q: dv.hockey_stick(p, q, epsilon=1.0),
+        "henze_penrose": dv.henze_penrose,
+        "mmd": lambda p, q: dv.mmd(p, q, bandwidth=1.0),
+    }
+
+
+def _truths(p: Any, q: Any, weights: Any) -> dict[str, float]:
+    """Every divergence of two laws given by densities (or probabilities) on a grid with weights."""
+    import numpy as np
+
+    def integral(values: Any) -> float:
+        return float((values * weights).sum())
+
+    s = 0.5 * (p + q)
+    ratio = np.where(p > 0, p / np.where(q > 0, q, 1.0), 0.0)
+    log = np.log(np.where(ratio > 0, ratio, 1.0))
+    kl = integral(p * log)
+    out = {f"kl {form}": kl for form in ("knn", "common_radius", "ensemble", "classifier")}
+    for order in (0.5, 0.9, 2.0):
+        out[f"renyi {order:g}"] = math.log(integral(q * ratio**order)) / (order - 1.0)
+    halves = [np.where(x > 0, x * np.log(np.where(x > 0, x / s, 1.0)), 0.0) for x in (p, q)]
+    return out | {
+        "hellinger": 1.0 - integral(np.sqrt(p * q)),
+        "total_variation": 0.5 * integral(abs(p - q)),
+        "jensen_shannon": 0.5 * integral(halves[0] + halves[1]),
+        "hockey_stick 1": integral(np.maximum(p - math.e * q, 0.0)),
+        "henze_penrose": 1.0 - integral(np.where(s > 0, p * q / np.where(s > 0, s, 1.0), 0.0)),
+    }
+
+
+def _laws(features: int) -> list[tuple[str, int, Draw, dict[str, float]]]:
+    """Name, features, a draw of (n, seed), and the truths."""
+    import numpy as np
+    from scipy.stats import laplace, norm
+
+    grid = np.linspace(-30.0, 30.0, 600_001)
+    step = np.full_like(grid, grid[1] - grid[0])
+    laws: list[tuple[str, int, Draw, dict[str, float]]] = []
+    for delta in (0.0, 0.1, 0.5, 1.0, 2.0, 3.0):
+
+        def shifted(n: int, seed: int, delta: float = delta) -> tuple[Any, Any]:
+            rng = np.random.default_rng(seed)
+            p, q = rng.normal(size=(n, features)), rng.normal(size=(n, features))
+            p[:, 0] += delta
+            return p, q
+
+        truth = _truths(norm.pdf(grid - delta), norm.pdf(grid), step)
+        truth["mmd"] = 2.0 * 3.0 ** (-features / 2) * -math.expm1(-(delta**2) / 6.0)
+        laws.append((f"normal shift {delta:g}", features, shifted, truth))
+    if features > 1:
+        return laws
+
+    def scaled(n: int, seed: int) -> tuple[Any, Any]:
+        rng = np.random.default_rng(seed)
+        return rng.normal(size=n), rng.normal(0.0, 2.0, size=n)
+
+    laws.append(("normal scale 2", 1, scaled, _truths(norm.pdf(grid), norm.pdf(grid, scale=2.0), step)))
+    for shift in (0.5, 1.0, 2.0):
+
+        def doubled(n: int, seed: int, shift: float = shift) -> tuple[Any, Any]:
+            rng = np.random.default_rng(seed)
+            return rng.laplace(shift, size=n), rng.laplace(size=n)
+
+        truth = _truths(laplace.pdf(grid - shift), laplace.pdf(grid), step)
+        laws.append((f"laplace shift {shift:g}", 1, doubled, truth))
+    for epsilon in (0.5, 1.0, 2.0):
+        kept = math.exp(epsilon) / (1.0 + math.exp(epsilon))
+
+        def answered(n: int, seed: int, kept: float = kept) -> tuple[Any, Any]:
+            rng = np.random.default_rng(seed)
+            return (rng.random(n) < kept).astype(float), (rng.random(n) < 1.0 - kept).astype(float)
+
+        truth = _truths(np.array([kept, 1.0 - kept]), np.array([1.0 - kept, kept]), np.ones(2))
+        laws.append((f"randomized response {epsilon:g}", 1, answered, truth))
+    return laws
+
+
+def table(features: int, runs: int, rows: int = ROWS) -> list[dict[str, Any]]:
+    """One row per law and estimator."""
+    import numpy as np
+
+    out = []
+    for name, d, draw, truths in _laws(features):
+        for estimator, run in _estimators().items():
+            if estimator not in truths:
+                continue
+            half, full = (np.array([run(*draw(n, seed)).value for seed in range(runs)]) for n in (rows // 2, rows))
+            rate = 2.0 ** (-1.0 / d)
+            bias = float(full.mean() - half.mean()) * rate / (1.0 - rate)
+            bias_error = rate / (1.0 - rate) * math.hypot(full.std(ddof=1), half.std(ddof=1)) / math.sqrt(runs)
+            error = float(full.std(ddof=1)) / math.sqrt(runs)
+            off = float(full.mean()) - truths[estimator]
+            row = {"law": name, "features": d, "n": rows, "runs": runs, "estimator": estimator}
+            row |= {"truth": truths[estimator], "mean": float(full.mean()), "sd": float(full.std(ddof=1))}
+            row |= {"stated_bias": -bias, "stated_bias_error": bias_error}
+            row["within"] = bool(abs(off) <= 3.0 * error + abs(bias) + 1e-12)
+            row["within_own_error"] = bool(abs(off) <= 3.0 * math.hypot(error, bias_error) + abs(bias) + 1e-12)
+            out.append(row)
+    return out
+
+
+def _print_table() -> None:
+    parser = argparse.ArgumentParser(description="Estimates beside closed forms.")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--features", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--rows", type=int, default=ROWS)
+    arguments = parser.parse_args()
+    found = table(arguments.features, arguments.runs, arguments.rows)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with (RESULTS / "bench_divergences_table.jsonl").open("a", encoding="utf-8") as file:
+        for row in found:
+            verdict = (
+                "within" if row["within"] else "within, bias has an error" if row["within_own_error"] else "OUTSIDE"
+            )
+            file.write(json.dumps(row) + "\n")
+            print(
+                f"{row['law']:24} d={row['features']:<2} {row['estimator']:18} truth {row['truth']:8.4f} "
+                f"mean {row['mean']:8.4f} sd {row['sd']:.4f} stated bias {row['stated_bias']:8.4f} "
+                f"{verdict}"
+            )
+
+
+if __name__ == "__main__":
+    if "--table" in sys.argv:
+        _print_table()
+    else:
+        main("bench_divergences", _cases())
