@@ -59,7 +59,7 @@ def _timed(name: str, run: Callable[[Any, Any, int], float], n: int, d: int, k: 
         return p, q
 
     parameters = {"n": n, "m": n, "features": d, "k": k, "workers": 2}
-    return Case(name, prepare, lambda given: run(*given, k), parameters, smoke)
+    return Case(name, prepare, lambda given: run(given[0], given[1], k), parameters, smoke)
 
 
 def _cases() -> list[Case]:

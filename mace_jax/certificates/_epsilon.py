@@ -89,8 +89,9 @@ def advantage_from_epsilon(
 ) -> float:
     """The largest normalized metric any guess can reach under (epsilon, delta)-differential privacy.
 
-    A metric that rises in TPR and falls in FPR is largest at a vertex of the reachable region. For balanced accuracy
-    this is (e^epsilon - 1 + 2 delta) / (e^epsilon + 1), which is tanh(epsilon / 2) at delta = 0.
+    A metric that rises in TPR and falls in FPR is largest at a vertex of the reachable region, or, where it asks for a
+    minimum recall, at the smallest FPR of that recall. For balanced accuracy this is
+    (e^epsilon - 1 + 2 delta) / (e^epsilon + 1), which is tanh(epsilon / 2) at delta = 0.
 
     Raises:
         ValueError: epsilon negative, delta outside [0, 1), prior outside (0, 1).
@@ -103,7 +104,11 @@ def advantage_from_epsilon(
     # written with e^-epsilon so that a large epsilon does not overflow
     small = np.exp(-epsilon)
     corner = (1.0 - delta) * small / (1.0 + small), (1.0 + delta * small) / (1.0 + small)
-    fpr, tpr = np.asarray([(0.0, 0.0), (0.0, delta), corner, (1.0 - delta, 1.0), (1.0, 1.0)]).T
+    vertices = [(0.0, 0.0), (0.0, delta), corner, (1.0 - delta, 1.0), (1.0, 1.0)]
+    if metric.min_recall > 0.0:
+        recall = metric.min_recall
+        vertices.append((max(0.0, (recall - delta) * small, 1.0 - delta - (1.0 - recall) / small), recall))
+    fpr, tpr = np.asarray(vertices).T
     return metric.normalize(float(np.max(metric.value(tpr, fpr, prior=prior))), prior=prior)
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax.certificates import advantage_from_epsilon, epsilon_from_advantage, epsilon_from_counts
 from mace_jax.certificates._epsilon import epsilon_from_rates
-from mace_jax.metrics import accuracy, balanced_accuracy, cost, f_beta, jaccard
+from mace_jax.metrics import accuracy, balanced_accuracy, cost, f_beta, jaccard, precision
 
 METRICS = (accuracy, balanced_accuracy, jaccard, f_beta(1.0), f_beta(0.5), cost(1.0, 2.0))
 
@@ -104,3 +104,18 @@ def test_bad_arguments():
         epsilon_from_advantage(1.2)
     with pytest.raises(ValueError, match="epsilon=-1.0"):
         advantage_from_epsilon(-1.0)
+
+
+@pytest.mark.parametrize("delta", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("recall", [0.02, 0.1, 0.6])
+def test_no_reachable_rule_of_enough_recall_beats_the_cap(delta, epsilon, recall):
+    metric, prior = precision(min_recall=recall), 0.2
+    cap = advantage_from_epsilon(epsilon, delta=delta, metric=metric, prior=prior)
+    tpr = np.linspace(recall, 1.0, 2001)
+    bound = np.exp(epsilon)
+    fpr = np.maximum(0.0, np.maximum((tpr - delta) / bound, 1.0 - delta - bound * (1.0 - tpr)))
+    reached = metric.normalize(metric.value(tpr, fpr, prior=prior), prior=prior)
+    assert reached.max() == pytest.approx(cap, abs=1e-12)
+    if 0.0 < cap < 1.0:
+        assert epsilon_from_advantage(cap, delta=delta, metric=metric, prior=prior) <= epsilon + 1e-9
