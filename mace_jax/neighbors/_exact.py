@@ -33,6 +33,8 @@ _SLICE_BYTES = 2 << 20
 _CHUNK_ROWS = 1 << 17
 _RESIDENT_BYTES = 384 << 20
 """Largest mapped reference that is kept whole; a larger one is mapped and searched piece by piece."""
+_SHORT_BYTES = 256 << 20
+"""Largest of those that is kept in bfloat16 as well."""
 _DIRECT_WORK = 1 << 30
 """Pair entries below which proving the last rows by direct difference beats another pass of the kernel."""
 
@@ -42,15 +44,17 @@ _DIRECT_WORK = 1 << 30
 class ExactBackend(AbstractNeighborBackend):
     """Tiled matrix products with a proven filter; any number of features.
 
-    Float32 products give each pair a lower bound; the best candidates are measured by float64 differences; a row whose
-    k-th distance is not below every bound left out is searched again with float64 products and then pair by pair.
-    Records whose entries are integers of moderate size need no bound: their products are exact.
+    Products give each pair a lower bound; the best candidates are measured by float64 differences; a row whose k-th
+    distance is not below every bound left out is searched again with more precise products and then pair by pair.
+    Products are in bfloat16 where a CPU has instructions for it and there are 16 features or more, then in float32,
+    then in float64. Records whose entries are integers of moderate size need no bound: their products are exact.
 
     Args:
         tile_bytes: Budget of one distance tile.
 
-    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 up to 384 MiB and pieces
-    of 64 MiB beyond that; per processor about ``tile_bytes``; ``8 n c`` for ``c = k + 6 + k / 8`` groups; ``40 m``.
+    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 (6 with bfloat16) up to
+    384 MiB, and pieces of 64 MiB beyond that; per processor about ``tile_bytes``; ``40 m``; and, where there are
+    several pieces, ``8 n c`` for ``c = k + 6 + k / 8`` groups.
 
     Example:
         >>> ExactBackend().name
@@ -77,7 +81,9 @@ class ExactBackend(AbstractNeighborBackend):
         indices = np.empty((len(queries), k), dtype=np.int64)
         rows = np.arange(len(queries))
         done_by = None
-        for products in _PRODUCTS if short_products_pay(queries.shape[1]) else _PRODUCTS[1:]:
+        mapped = 4 * resident_size(len(reference) if groups is None else len(groups.first)) * reference.shape[1]
+        short = short_products_pay(reference.shape[1]) and not _SHORT_BYTES < mapped <= _RESIDENT_BYTES
+        for products in _PRODUCTS if short else _PRODUCTS[1:]:
             if products == done_by:
                 continue  # short products proved too little and were given up
             own = None if excluded is None else excluded[rows]
