@@ -49,8 +49,9 @@ def knn(
 
     Peak memory beyond inputs and result (``16 n k`` bytes): sorted ``48 (n + m)`` bytes plus 16 MiB per processor;
     tree ``16 m d + 8 n`` bytes plus 4 MiB per processor, 64 MiB where many rows tie; exact the mapped reference, up to
-    384 MiB (64 MiB at a time beyond that), about 16 MiB per processor and ``40 m`` bytes. A ``numpy.memmap`` of any numeric type on either
-    side is read in blocks as by ``knn_stream`` and never held whole: its peak is that of one pair of blocks.
+    384 MiB (64 MiB at a time beyond that), about 16 MiB per processor and ``40 m`` bytes. A ``numpy.memmap`` of any
+    numeric type on either side is read in blocks as by ``knn_stream`` and never held whole: its peak is that of one
+    pair of blocks.
 
     Raises:
         TypeError: an array is not numeric or ``k`` is not an integer.
