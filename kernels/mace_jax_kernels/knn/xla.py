@@ -130,15 +130,12 @@ def propose_groups(
     """
     n, kept = values.shape
     per_tile, per_chunk = tile_rows // group_rows, chunk_rows // group_rows
-    precision = dot_precision()
-    doubled = -2 * queries.T
+    doubled = -2 * queries
 
     def minima(start):
         rows = lax.dynamic_slice_in_dim(reference, start, tile_rows)
-        added = lax.dynamic_slice_in_dim(weights, start, tile_rows).reshape(per_tile, group_rows, 1)
-        # Reference rows run down, queries run along the vector lanes: minima need no shuffles.
-        products = jnp.matmul(rows, doubled, precision=precision).reshape(per_tile, group_rows, n)
-        return functools.reduce(jnp.minimum, [products[:, i] + added[:, i] for i in range(group_rows)])
+        added = lax.dynamic_slice_in_dim(weights, start, tile_rows)
+        return group_minima(doubled, rows, added, group_rows=group_rows)
 
     def nothing(start):
         return jnp.full((per_tile, n), jnp.inf, queries.dtype)
