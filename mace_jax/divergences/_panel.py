@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from mace_jax import _validate
+from mace_jax._types import FloatArray
+from mace_jax.divergences._calibrate import HALF_SAMPLES, Calibration
 from mace_jax.divergences._estimate import DivergenceEstimate
 from mace_jax.divergences._from_posterior import posterior_divergence
 from mace_jax.divergences._kl_api import kl_of_pair
@@ -26,6 +29,7 @@ NAMES = (
     "hockey_stick",
     "henze_penrose",
 )
+_OF_POSTERIOR = ("total_variation", "jensen_shannon", "hockey_stick", "henze_penrose")
 
 
 def panel(
@@ -38,6 +42,7 @@ def panel(
     epsilon: Any = (0.0, 0.5, 1.0, 2.0),
     neighbors: PairedNeighbors | None = None,
     check_support: bool = True,
+    half_samples: int = HALF_SAMPLES,
 ) -> dict[str, dict[int, DivergenceEstimate]]:
     """Several divergences at several k from a single paired search: every k is a prefix of the same lists.
 
@@ -53,6 +58,7 @@ def panel(
         epsilon: Of "hockey_stick".
         neighbors: Lists from ``paired_knn`` of the same samples; then nothing is searched.
         check_support: As in ``kl``; looks up small subsets once, at the smallest k.
+        half_samples: As in ``kl``; one search of at most 1000 records per sample serves all.
 
     Returns:
         ``result[name][k]``, a ``DivergenceEstimate``.
@@ -77,23 +83,30 @@ def panel(
             raise ValueError(f"names has {name!r}; pass any of {', '.join(map(repr, NAMES))}.")
     pair = searched_pair(p_samples, q_samples, ks[-1], neighbors=neighbors, wider=5)
     found: dict[str, dict[int, DivergenceEstimate]] = {name: {} for name in names}
+    calibration = Calibration(pair.p, pair.q, ks[-1], half_samples)
     for each in ks:
         posterior: Posterior | None = None
         for name in names:
-            if name in ("total_variation", "jensen_shannon", "hockey_stick", "henze_penrose"):
+            if name in _OF_POSTERIOR:
                 posterior = knn_posterior(pair, each) if posterior is None else posterior
-                method = "plug_in" if name == "jensen_shannon" else "decision"
-                found[name][each] = posterior_divergence(
-                    pair, each, name, method=method, epsilon=epsilon, posterior=posterior
-                )
-            else:
-                found[name][each] = _by_radius(pair, each, name, order, check_support and each == ks[0])
+            one = _evaluate(pair, each, name, order, epsilon, check_support and each == ks[0], posterior)
+            alone = partial(_on_part, k=each, name=name, order=order, epsilon=epsilon)
+            found[name][each] = calibration(one, each, alone)
     return found
 
 
-def _by_radius(pair: Pair, k: int, name: str, order: float, check_support: bool) -> DivergenceEstimate:
+def _evaluate(
+    pair: Pair, k: int, name: str, order: float, epsilon: Any, check_support: bool, posterior: Posterior | None = None
+) -> DivergenceEstimate:
+    if name in _OF_POSTERIOR:
+        method = "plug_in" if name == "jensen_shannon" else "decision"
+        return posterior_divergence(pair, k, name, method=method, epsilon=epsilon, posterior=posterior)
     if name == "kl":
         return kl_of_pair(pair, k, method="auto", check_support=check_support)
     if name == "renyi":
         return renyi_of_pair(pair, k, order=order, check_support=check_support)
     return hellinger_of_pair(pair, k) if name == "hellinger" else l2_of_pair(pair, k)
+
+
+def _on_part(p: FloatArray, q: FloatArray, *, k: int, name: str, order: float, epsilon: Any) -> DivergenceEstimate:
+    return _evaluate(searched_pair(p, q, k, neighbors=None, wider=5), k, name, order, epsilon, False)

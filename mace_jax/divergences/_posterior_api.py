@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from mace_jax import _validate
 from mace_jax._status import Status
 from mace_jax._types import FloatArray
 from mace_jax.divergences import _cells
+from mace_jax.divergences._calibrate import HALF_SAMPLES, Calibration
 from mace_jax.divergences._estimate import DivergenceEstimate, finish
 from mace_jax.divergences._from_posterior import SMOOTH_K, checked_epsilon, default_k, like, posterior_divergence
 from mace_jax.divergences._pair import Pair, checked_pair, known_method, searched_pair
@@ -35,6 +37,7 @@ def total_variation(
     method: PosteriorMethod = "decision",
     k: int | None = None,
     neighbors: PairedNeighbors | None = None,
+    half_samples: int = HALF_SAMPLES,
 ) -> DivergenceEstimate:
     """Total variation distance ``sup_A P(A) - Q(A) = E|2 eta - 1|``: what the best rule gains over guessing.
 
@@ -49,6 +52,7 @@ def total_variation(
             what it returns at P = Q) and downwards at large k; "cells" is for discrete records.
         k: Neighbors; by default about ``2 sqrt(n + m)``, odd, at most 101.
         neighbors: Lists from ``paired_knn`` of the same samples.
+        half_samples: As in ``kl``; for "decision" only.
 
     Returns:
         ``DivergenceEstimate``; ``details`` has both forms and the null mean. With "cells" it has McDiarmid limits at
@@ -75,8 +79,11 @@ def total_variation(
         limits = _cells.cell_total_variation_limits(cells, found.plug_in, _CELL_LEVEL)
         target = "total variation of the cell frequencies, biased upwards by at most bias_at_most"
         return _discrete("total_variation", found.plug_in, found.influence, cells, target, limits)
+    chosen = k
     pair, k = _searched(p_samples, q_samples, k, neighbors)
-    return posterior_divergence(pair, k, "total_variation", method=method)
+    found = posterior_divergence(pair, k, "total_variation", method=method)
+    alone = partial(total_variation, method=method, k=chosen, half_samples=0)
+    return Calibration(pair.p, pair.q, k, half_samples)(found, k, alone)
 
 
 def jensen_shannon(
@@ -134,6 +141,7 @@ def hockey_stick(
     method: PosteriorMethod = "decision",
     k: int | None = None,
     neighbors: PairedNeighbors | None = None,
+    half_samples: int = HALF_SAMPLES,
 ) -> DivergenceEstimate:
     """Hockey-stick divergence ``sup_A P(A) - exp(epsilon) Q(A)``: the delta that goes with an epsilon.
 
@@ -151,6 +159,7 @@ def hockey_stick(
         k: Neighbors; by default about ``2 sqrt(n + m)``, odd, at most 101. Posteriors from k neighbors cannot resolve
             an epsilon beyond ln k (flag COARSE_POSTERIOR).
         neighbors: Lists from ``paired_knn`` of the same samples.
+        half_samples: As in ``kl``; for "decision" only.
 
     Returns:
         ``DivergenceEstimate``; with an array, ``value`` is ``(e,)`` and the influence arrays ``(e, n)`` and ``(e, m)``.
@@ -178,8 +187,11 @@ def hockey_stick(
         value, influence = like(grid, value, influence)
         target = "hockey-stick divergence of the cell frequencies, biased upwards"
         return _discrete("hockey_stick", value, influence, cells, target, {"epsilon": grid})
+    chosen = k
     pair, k = _searched(p_samples, q_samples, k, neighbors)
-    return posterior_divergence(pair, k, "hockey_stick", method=method, epsilon=grid)
+    found = posterior_divergence(pair, k, "hockey_stick", method=method, epsilon=grid)
+    alone = partial(hockey_stick, epsilon=grid, method=method, k=chosen, half_samples=0)
+    return Calibration(pair.p, pair.q, k, half_samples)(found, k, alone)
 
 
 def henze_penrose(

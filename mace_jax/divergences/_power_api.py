@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal
 
 from mace_jax import _validate
 from mace_jax._status import Status
 from mace_jax.divergences._alpha import squared_l2
+from mace_jax.divergences._calibrate import HALF_SAMPLES, Calibration
 from mace_jax.divergences._estimate import DivergenceEstimate, finish
 from mace_jax.divergences._integral import Integral, cell_integral, integral
 from mace_jax.divergences._kl_api import support_status
@@ -29,6 +31,7 @@ def renyi(
     k: int = 5,
     neighbors: PairedNeighbors | None = None,
     check_support: bool = True,
+    half_samples: int = HALF_SAMPLES,
 ) -> DivergenceEstimate:
     """Renyi divergence of an order: ``ln int p^order q^(1 - order) / (order - 1)``, in nats.
 
@@ -44,6 +47,7 @@ def renyi(
         k: Neighbors, more than ``order - 1``; the variance is finite above twice that.
         neighbors: Lists from ``paired_knn`` of the same samples.
         check_support: As in ``kl``, for orders above 1, which are infinite where Q lacks mass.
+        half_samples: As in ``kl``.
 
     Returns:
         ``DivergenceEstimate``; ``details["integral"]`` is the integral itself.
@@ -69,7 +73,12 @@ def renyi(
     if known_method(method, _METHODS) == "cells":
         return _renyi(cell_integral(p_samples, q_samples, order), order)
     pair = searched_pair(p_samples, q_samples, k, neighbors=neighbors, wider=max(0, 3 - k))
-    return renyi_of_pair(pair, k, order=order, check_support=check_support)
+    found = renyi_of_pair(pair, k, order=order, check_support=check_support)
+    return Calibration(pair.p, pair.q, k, half_samples)(found, k, partial(_renyi_alone, k=k, order=order))
+
+
+def _renyi_alone(p: Any, q: Any, *, k: int, order: float) -> DivergenceEstimate:
+    return renyi(p, q, k=k, order=order, check_support=False, half_samples=0)
 
 
 def renyi_of_pair(pair: Pair, k: int, *, order: float, check_support: bool) -> DivergenceEstimate:
@@ -88,6 +97,7 @@ def hellinger(
     method: PowerMethod = "knn",
     k: int = 5,
     neighbors: PairedNeighbors | None = None,
+    half_samples: int = HALF_SAMPLES,
 ) -> DivergenceEstimate:
     """SQUARED Hellinger distance ``1 - int sqrt(p q)``, between 0 and 1; its root is ``details["distance"]``.
 
@@ -97,6 +107,7 @@ def hellinger(
         method: "knn" (the form of ``renyi`` at order 1/2, symmetric in P and Q), or "cells" for discrete records.
         k: Neighbors.
         neighbors: Lists from ``paired_knn`` of the same samples.
+        half_samples: As in ``kl``.
 
     Returns:
         ``DivergenceEstimate`` of the squared distance.
@@ -118,7 +129,9 @@ def hellinger(
     """
     if known_method(method, _METHODS) == "cells":
         return _hellinger(cell_integral(p_samples, q_samples, 0.5))
-    return hellinger_of_pair(searched_pair(p_samples, q_samples, k, neighbors=neighbors, wider=max(0, 3 - k)), k)
+    pair = searched_pair(p_samples, q_samples, k, neighbors=neighbors, wider=max(0, 3 - k))
+    calibration = Calibration(pair.p, pair.q, k, half_samples)
+    return calibration(hellinger_of_pair(pair, k), k, partial(hellinger, k=k, half_samples=0))
 
 
 def hellinger_of_pair(pair: Pair, k: int) -> DivergenceEstimate:

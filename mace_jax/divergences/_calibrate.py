@@ -1,0 +1,135 @@
+"""Standard errors from half-samples: influence values scaled to the variance that disjoint halves show."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mace_jax import _validate
+from mace_jax._random import generator
+from mace_jax._status import Status
+from mace_jax._types import FloatArray
+from mace_jax.divergences._alpha import log_power_constant, noiseless
+from mace_jax.divergences._estimate import DivergenceEstimate
+from mace_jax.divergences._from_posterior import default_k
+from mace_jax.divergences._half_samples import (
+    Halves,
+    common_radius_difference,
+    log_ratio_difference,
+    power_difference,
+    rule_difference,
+    split,
+)
+
+__all__ = ["HALF_SAMPLES", "Calibration"]
+
+HALF_SAMPLES = 100
+_MOST_ROWS = 1000  # of the larger sample; beyond, the ratio of variances hardly moves
+_FEWEST_ROWS = 20
+_FORMS = ("knn", "common_radius", "decision")
+_DIVERGENCES = ("kl", "renyi", "hellinger", "total_variation", "hockey_stick")
+
+Evaluate = Callable[[FloatArray, FloatArray], DivergenceEstimate]
+
+
+class Calibration:
+    """Half-samples of one pair of samples, or of a part of it where it is large: one search for all estimates of it.
+
+    ``k`` is the largest number of neighbors that will be asked for.
+    """
+
+    def __init__(self, p: FloatArray, q: FloatArray, k: int, half_samples: int) -> None:
+        self._half_samples = _validate.positive_int(minimum=0, half_samples=half_samples)
+        self._largest_k = k
+        smaller, largest = sorted((len(p), len(q)))
+        self._smaller = smaller
+        self._is_part = largest > _MOST_ROWS
+        if self._is_part:
+            rng = generator(0, "half samples of a part")
+            keep = max(_MOST_ROWS / largest, min(1.0, 4 * k / smaller))
+            p, q = (part[np.sort(rng.permutation(len(part))[: math.ceil(keep * len(part))])] for part in (p, q))
+        self._p, self._q = p, q
+        self._halves: Halves | None = None
+
+    def __call__(self, estimate: DivergenceEstimate, k: int, evaluate: Evaluate) -> DivergenceEstimate:
+        """The estimate with its influence values scaled; ``evaluate`` repeats it, without scaling, on fewer records.
+
+        Forms without a half-sample version (cells, mixtures with cells, plug-ins, weighted ensembles) come back
+        unchanged, as do records with copies and samples of fewer than 20 records or 3 k.
+        """
+        if not self._half_samples or self._smaller < max(_FEWEST_ROWS, 3 * k):
+            return estimate
+        if estimate.method not in _FORMS or estimate.divergence not in _DIVERGENCES:
+            return estimate
+        if estimate.status & (Status.ZERO_DISTANCE | Status.TIES | Status.ATOMS):
+            return estimate
+        ratio: Any = 1.0
+        if self._is_part:
+            small = evaluate(self._p, self._q)
+            if small.method != estimate.method:
+                return estimate
+            ratio = np.square(np.asarray(estimate.standard_error) / np.asarray(small.standard_error))
+        variance = ratio * self._half_variance(estimate, k)
+        if estimate.divergence == "kl":
+            variance = np.maximum(variance, _without_radius_noise(estimate, k))
+        return _scaled(estimate, variance)
+
+    def _split(self, width: int) -> Halves:
+        if self._halves is None or self._halves.to_p.shape[1] < min(width, len(self._p) - 1, len(self._q) - 1):
+            widest = max(width, _width(self._largest_k))
+            self._halves = split(self._p, self._q, widest, self._half_samples)
+        return self._halves
+
+    def _half_variance(self, estimate: DivergenceEstimate, k: int) -> Any:
+        n, m, wide = len(self._p), len(self._q), _width(k)
+        if estimate.method == "common_radius":
+            difference = common_radius_difference(self._split(math.ceil(wide * max(n / m, m / n))), k)
+        elif estimate.divergence == "kl":
+            difference = log_ratio_difference(self._split(wide), k)
+        elif estimate.divergence in ("hellinger", "renyi"):
+            order = float(estimate.details.get("order", 0.5))
+            constants = log_power_constant(k, order - 1.0), log_power_constant(k, order) if order < 1.0 else 0.0
+            difference = power_difference(self._split(wide), k, order, constants)
+            if estimate.divergence == "renyi":
+                difference = difference / ((order - 1.0) * float(estimate.details["integral"]))
+        else:
+            half_k = default_k(n // 2, m // 2) if k >= default_k(n, m) else k
+            epsilons = np.atleast_1d(np.asarray(estimate.details.get("epsilon", 0.0), np.float64))
+            difference = rule_difference(self._split(_width(half_k)), half_k, epsilons)
+            if np.ndim(estimate.value) == 0:
+                difference = difference[0]
+        return np.mean(np.square(difference), axis=-1) / 4.0
+
+
+def _width(k: int) -> int:
+    """How long lists must be to hold k neighbors of either half, but for one record in thousands."""
+    return 2 * k + 5 * math.isqrt(k) + 8
+
+
+def _without_radius_noise(estimate: DivergenceEstimate, k: int) -> float:
+    """What a Kullback-Leibler estimate varies at least: heavy tails that halves are too small to show."""
+    of_p, of_q = estimate.influence
+    ratio = noiseless(np.maximum(1.0 - of_q, 0.0), max(k, 3), 1.0)
+    return float(of_p.var(ddof=1) / len(of_p) + ratio.var(ddof=1) / len(of_q))
+
+
+def _scaled(estimate: DivergenceEstimate, variance: Any) -> DivergenceEstimate:
+    before = np.asarray(estimate.standard_error)
+    factor = np.sqrt(np.divide(variance, before**2, out=np.ones_like(before), where=(before > 0.0) & (variance > 0.0)))
+    after = before * factor
+    p, q = (part * factor[..., None] for part in estimate.influence)
+    status = estimate.status
+    if np.ndim(estimate.value) == 0 and estimate.divergence != "hockey_stick":
+        near = estimate.value <= 2.0 * after
+        status = status | Status.DEGENERATE if near else status & ~Status.DEGENERATE
+    return dataclasses.replace(
+        estimate,
+        standard_error=float(after) if after.ndim == 0 else after,
+        influence=(p, q),
+        details=estimate.details | {"influence_standard_error": float(before) if before.ndim == 0 else before},
+        status=status,
+    )

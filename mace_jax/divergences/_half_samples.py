@@ -1,0 +1,170 @@
+"""Variance of a nearest-neighbor estimate from pairs of disjoint halves, read from one set of lists.
+
+The two halves of a random split are independent samples, so ``(T_1 - T_2)^2 / 4`` has mean ``Var(T of half the
+records) / 2``, which is the variance of T itself up to terms of second order: whatever the neighbors of one record have
+to do with those of another is in it. Neighbors within a half are the neighbors of the list that fell into it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma
+
+from mace_jax._random import generator
+from mace_jax._types import FloatArray
+from mace_jax.neighbors import paired_knn
+
+__all__ = ["Halves", "common_radius_difference", "log_ratio_difference", "power_difference", "rule_difference", "split"]
+
+_LONGEST = 256
+_ROW_BLOCK = 2048
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Sample:
+    members: FloatArray
+    nonmembers: FloatArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Halves:
+    """Records, lists of neighbors within and across samples, and splits of both samples into halves."""
+
+    n: int
+    m: int
+    d: int
+    to_p: FloatArray  # (n + m, width) squared distances
+    to_q: FloatArray
+    p_ids: NDArray[np.intp]  # pooled row numbers
+    q_ids: NDArray[np.intp]
+    half: NDArray[np.uint8]  # (n + m, splits): 1 in the first half
+
+
+def split(p: FloatArray, q: FloatArray, width: int, n_splits: int) -> Halves:
+    """Search once, split ``n_splits`` times; the splits are the same for the same sizes."""
+    n, m = len(p), len(q)
+    found = paired_knn(_Sample(p, q), min(width, _LONGEST, n - 1, m - 1))
+    rng = generator(0, "half samples")
+    half = np.zeros((n + m, n_splits), np.uint8)
+    half[:n][np.argsort(rng.random((n, n_splits)), axis=0) < n // 2] = 1
+    half[n:][np.argsort(rng.random((m, n_splits)), axis=0) < m // 2] = 1
+    to_p, to_q = found.to_members, found.to_nonmembers
+    return Halves(
+        n,
+        m,
+        p.shape[1],
+        np.asarray(to_p.squared_distances),
+        np.asarray(to_q.squared_distances),
+        np.asarray(to_p.indices),
+        np.asarray(to_q.indices) + n,
+        half,
+    )
+
+
+def _kth(halves: Halves, rows: slice, ids: NDArray[np.intp], squared: FloatArray, k: int) -> FloatArray:
+    """Logs of the squared distances to the k-th neighbor in the own half; the end of the list where it is too short."""
+    own, last = halves.half[rows], squared.shape[1] - 1
+    seen, place = np.zeros_like(own), np.zeros_like(own)
+    for column in ids[rows].T:
+        seen += halves.half[column] == own
+        place += seen < k
+    log = np.log(squared[rows])
+    return np.take_along_axis(log, np.minimum(place, last).astype(np.intp), axis=1)
+
+
+def _mean_difference(values: FloatArray, half: NDArray[np.uint8]) -> FloatArray:
+    """Mean in the first half minus mean in the second, ``(splits,)``."""
+    first = half.sum(axis=0, dtype=np.float64)
+    in_first, everywhere = np.einsum("rs,rs->s", values, half), values.sum(axis=0)
+    return in_first / first - (everywhere - in_first) / (len(half) - first)
+
+
+def _by_block(halves: Halves, start: int, stop: int, values: Callable[[slice], FloatArray]) -> FloatArray:
+    parts = [values(slice(at, min(at + _ROW_BLOCK, stop))) for at in range(start, stop, _ROW_BLOCK)]
+    return _mean_difference(np.concatenate(parts), halves.half[start:stop])
+
+
+def log_ratio_difference(halves: Halves, k: int) -> FloatArray:
+    """Of the two-sample Kullback-Leibler estimate."""
+
+    def values(rows: slice) -> FloatArray:
+        near_q = _kth(halves, rows, halves.q_ids, halves.to_q, k)
+        return 0.5 * halves.d * (near_q - _kth(halves, rows, halves.p_ids, halves.to_p, k))
+
+    return _by_block(halves, 0, halves.n, values)
+
+
+def common_radius_difference(halves: Halves, k: int) -> FloatArray:
+    """Of the common-radius Kullback-Leibler estimate; beyond the end of a list, counts grow with the volume."""
+
+    def values(rows: slice) -> FloatArray:
+        near_p = _kth(halves, rows, halves.p_ids, halves.to_p, k)
+        near_q = _kth(halves, rows, halves.q_ids, halves.to_q, k)
+        radius = np.maximum(near_p, near_q)
+        a = _within(halves, rows, halves.p_ids, halves.to_p, radius)
+        b = _within(halves, rows, halves.q_ids, halves.to_q, radius)
+        return np.where(near_p >= near_q, digamma(k) - digamma(b + 1.0), digamma(a + 1.0) - digamma(k))
+
+    return _by_block(halves, 0, halves.n, values)
+
+
+def _within(
+    halves: Halves, rows: slice, ids: NDArray[np.intp], squared: FloatArray, log_radius: FloatArray
+) -> FloatArray:
+    own, log = halves.half[rows], np.log(squared[rows])
+    count = np.zeros(own.shape, np.int32)
+    for column, distance in zip(ids[rows].T, log.T, strict=True):
+        count += (halves.half[column] == own) & (distance[:, None] <= log_radius)
+    beyond = np.maximum(log_radius - log[:, -1:], 0.0)
+    return np.asarray(count * np.exp(0.5 * halves.d * beyond), np.float64)
+
+
+def power_difference(halves: Halves, k: int, order: float, constants: tuple[float, float]) -> FloatArray:
+    """Of ``int p^order q^(1 - order)``; the constants unbias the terms at P and at Q rows."""
+
+    def ratio(rows: slice) -> FloatArray:
+        near_q = _kth(halves, rows, halves.q_ids, halves.to_q, k)
+        return 0.5 * halves.d * (near_q - _kth(halves, rows, halves.p_ids, halves.to_p, k))
+
+    scale = math.log(halves.m / halves.n)
+    at_p = _by_block(halves, 0, halves.n, lambda rows: np.exp((order - 1.0) * (ratio(rows) + scale) + constants[0]))
+    if order > 1.0:
+        return at_p
+    at_q = _by_block(
+        halves, halves.n, halves.n + halves.m, lambda rows: np.exp(order * (ratio(rows) + scale) + constants[1])
+    )
+    return order * at_p + (1.0 - order) * at_q
+
+
+def rule_difference(halves: Halves, k: int, epsilons: FloatArray) -> FloatArray:
+    """Of ``P(rule) - e^epsilon Q(rule)`` of the k-neighbor rule, ``(epsilons, splits)``."""
+    n, m = halves.n, halves.m
+    ids = np.concatenate([halves.p_ids, halves.q_ids], axis=1)
+    order = np.argsort(np.concatenate([halves.to_p, halves.to_q], axis=1), axis=1, kind="stable")
+    ids = np.take_along_axis(ids, order[:, : halves.to_p.shape[1]], axis=1)
+    factor = np.exp(epsilons)
+
+    def guesses(rows: slice) -> FloatArray:
+        own = halves.half[rows]
+        seen, from_p = np.zeros_like(own), np.zeros_like(own)
+        for column in ids[rows].T:
+            counted = (halves.half[column] == own) & (seen < k)
+            seen += counted
+            from_p += counted & (column < n)[:, None]
+        is_p = (np.arange(rows.start, rows.stop) < n)[:, None]
+        size_p, size_q = np.float64(n / 2.0) - is_p, np.float64(m / 2.0) - ~is_p
+        a, b = from_p / size_p, (seen - from_p) / size_q
+        gain = a[None] - factor[:, None, None] * b[None]
+        return (gain > 0.0) + 0.5 * (gain == 0.0)
+
+    def by_epsilon(start: int, stop: int) -> FloatArray:
+        parts = [guesses(slice(at, min(at + _ROW_BLOCK, stop))) for at in range(start, stop, _ROW_BLOCK)]
+        said = np.concatenate(parts, axis=1)
+        return np.stack([_mean_difference(each, halves.half[start:stop]) for each in said])
+
+    return by_epsilon(0, n) - factor[:, None] * by_epsilon(n, n + m)
