@@ -17,11 +17,12 @@ from mace_jax.divergences._alpha import log_power_constant, noiseless
 from mace_jax.divergences._estimate import DivergenceEstimate
 from mace_jax.divergences._from_posterior import default_k
 from mace_jax.divergences._half_samples import (
+    Contrast,
     Halves,
-    common_radius_difference,
-    log_ratio_difference,
-    power_difference,
-    rule_difference,
+    common_radius_contrast,
+    log_ratio_contrast,
+    power_contrast,
+    rule_contrast,
     split,
 )
 
@@ -73,10 +74,11 @@ class Calibration:
             if small.method != estimate.method:
                 return estimate
             ratio = np.square(np.asarray(estimate.standard_error) / np.asarray(small.standard_error))
-        variance = ratio * self._half_variance(estimate, k)
+        contrast = self._contrast(estimate, k)
+        variance = ratio * contrast.variance
         if estimate.divergence == "kl":
             variance = np.maximum(variance, _without_radius_noise(estimate, k))
-        return _scaled(estimate, variance)
+        return _scaled(estimate, variance, np.sqrt(ratio) * contrast.skewness)
 
     def _split(self, width: int) -> Halves:
         if self._halves is None or self._halves.to_p.shape[1] < min(width, len(self._p) - 1, len(self._q) - 1):
@@ -84,25 +86,22 @@ class Calibration:
             self._halves = split(self._p, self._q, widest, self._half_samples)
         return self._halves
 
-    def _half_variance(self, estimate: DivergenceEstimate, k: int) -> Any:
+    def _contrast(self, estimate: DivergenceEstimate, k: int) -> Contrast:
         n, m, wide = len(self._p), len(self._q), _width(k)
         if estimate.method == "common_radius":
-            difference = common_radius_difference(self._split(math.ceil(wide * max(n / m, m / n))), k)
-        elif estimate.divergence == "kl":
-            difference = log_ratio_difference(self._split(wide), k)
-        elif estimate.divergence in ("hellinger", "renyi"):
+            return common_radius_contrast(self._split(math.ceil(wide * max(n / m, m / n))), k)
+        if estimate.divergence == "kl":
+            return log_ratio_contrast(self._split(wide), k)
+        if estimate.divergence in ("hellinger", "renyi"):
             order = float(estimate.details.get("order", 0.5))
             constants = log_power_constant(k, order - 1.0), log_power_constant(k, order) if order < 1.0 else 0.0
-            difference = power_difference(self._split(wide), k, order, constants)
-            if estimate.divergence == "renyi":
-                difference = difference / ((order - 1.0) * float(estimate.details["integral"]))
-        else:
-            half_k = default_k(n // 2, m // 2) if k >= default_k(n, m) else k
-            epsilons = np.atleast_1d(np.asarray(estimate.details.get("epsilon", 0.0), np.float64))
-            difference = rule_difference(self._split(_width(half_k)), half_k, epsilons)
-            if np.ndim(estimate.value) == 0:
-                difference = difference[0]
-        return np.mean(np.square(difference), axis=-1) / 4.0
+            found = power_contrast(self._split(wide), k, order, constants)
+            slope = -1.0 if estimate.divergence == "hellinger" else 1.0 / (order - 1.0) / estimate.details["integral"]
+            return found.times(slope)
+        half_k = default_k(n // 2, m // 2) if k >= default_k(n, m) else k
+        epsilons = np.atleast_1d(np.asarray(estimate.details.get("epsilon", 0.0), np.float64))
+        found = rule_contrast(self._split(_width(half_k)), half_k, epsilons)
+        return found if np.ndim(estimate.value) else Contrast(*(field[0] for field in found))
 
 
 def _width(k: int) -> int:
@@ -117,7 +116,7 @@ def _without_radius_noise(estimate: DivergenceEstimate, k: int) -> float:
     return float(of_p.var(ddof=1) / len(of_p) + ratio.var(ddof=1) / len(of_q))
 
 
-def _scaled(estimate: DivergenceEstimate, variance: Any) -> DivergenceEstimate:
+def _scaled(estimate: DivergenceEstimate, variance: Any, skewness: Any) -> DivergenceEstimate:
     before = np.asarray(estimate.standard_error)
     factor = np.sqrt(np.divide(variance, before**2, out=np.ones_like(before), where=(before > 0.0) & (variance > 0.0)))
     after = before * factor
@@ -128,8 +127,12 @@ def _scaled(estimate: DivergenceEstimate, variance: Any) -> DivergenceEstimate:
         status = status | Status.DEGENERATE if near else status & ~Status.DEGENERATE
     return dataclasses.replace(
         estimate,
-        standard_error=float(after) if after.ndim == 0 else after,
+        standard_error=_plain(after),
         influence=(p, q),
-        details=estimate.details | {"influence_standard_error": float(before) if before.ndim == 0 else before},
+        details=estimate.details | {"influence_standard_error": _plain(before), "skewness": _plain(skewness)},
         status=status,
     )
+
+
+def _plain(number: Any) -> Any:
+    return float(number) if np.ndim(number) == 0 else number

@@ -3,6 +3,9 @@
 The two halves of a random split are independent samples, so ``(T_1 - T_2)^2 / 4`` has mean ``Var(T of half the
 records) / 2``, which is the variance of T itself up to terms of second order: whatever the neighbors of one record have
 to do with those of another is in it. Neighbors within a half are the neighbors of the list that fell into it.
+
+Halves show the skewness of T too: for a mean of n independent terms, the covariance of the mean and of its estimated
+variance is the third moment over n squared, and both are at hand in every half.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +23,15 @@ from mace_jax._random import generator
 from mace_jax._types import FloatArray
 from mace_jax.neighbors import paired_knn
 
-__all__ = ["Halves", "common_radius_difference", "log_ratio_difference", "power_difference", "rule_difference", "split"]
+__all__ = [
+    "Contrast",
+    "Halves",
+    "common_radius_contrast",
+    "log_ratio_contrast",
+    "power_contrast",
+    "rule_contrast",
+    "split",
+]
 
 _LONGEST = 256
 _ROW_BLOCK = 2048
@@ -77,19 +89,53 @@ def _kth(halves: Halves, rows: slice, ids: NDArray[np.intp], squared: FloatArray
     return np.take_along_axis(log, np.minimum(place, last).astype(np.intp), axis=1)
 
 
-def _mean_difference(values: FloatArray, half: NDArray[np.uint8]) -> FloatArray:
-    """Mean in the first half minus mean in the second, ``(splits,)``."""
-    first = half.sum(axis=0, dtype=np.float64)
-    in_first, everywhere = np.einsum("rs,rs->s", values, half), values.sum(axis=0)
-    return in_first / first - (everywhere - in_first) / (len(half) - first)
+class Contrast(NamedTuple):
+    """Estimates on both halves of every split: their difference, and the variance of each by its own terms alone."""
+
+    difference: FloatArray  # (..., splits)
+    first: FloatArray
+    second: FloatArray
+
+    def times(self, factor: float | FloatArray) -> Contrast:
+        factor = np.asarray(factor)[..., None]
+        return Contrast(self.difference * factor, self.first * factor**2, self.second * factor**2)
+
+    def plus(self, other: Contrast) -> Contrast:
+        """The sum with an estimate from other records."""
+        return Contrast(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    @property
+    def variance(self) -> FloatArray:
+        """Of the estimate from all records."""
+        return np.mean(self.difference**2, axis=-1) / 4.0
+
+    @property
+    def skewness(self) -> FloatArray:
+        """Of the estimate from all records; 0 where halves do not differ."""
+        of_half = np.mean(self.difference**2, axis=-1) / 2.0
+        together = np.mean((self.first - self.second) * self.difference, axis=-1) / 2.0
+        scale = np.mean(self.first + self.second, axis=-1) / 2.0 * np.sqrt(2.0 * of_half)
+        return np.divide(together, scale, out=np.zeros_like(together), where=scale > 0.0)
 
 
-def _by_block(halves: Halves, start: int, stop: int, values: Callable[[slice], FloatArray]) -> FloatArray:
+def _contrast(values: FloatArray, half: NDArray[np.uint8]) -> Contrast:
+    """Of the mean of values ``(rows, splits)``."""
+    n, first = len(half), half.sum(axis=0, dtype=np.float64)
+    means, variances = [], []
+    inside = np.einsum("rs,rs->s", values, half), np.einsum("rs,rs,rs->s", values, values, half)
+    outside = values.sum(axis=0) - inside[0], np.einsum("rs,rs->s", values, values) - inside[1]
+    for size, (total, squares) in ((first, inside), (n - first, outside)):
+        means.append(total / size)
+        variances.append(np.maximum(squares / size - means[-1] ** 2, 0.0) / size)
+    return Contrast(means[0] - means[1], variances[0], variances[1])
+
+
+def _by_block(halves: Halves, start: int, stop: int, values: Callable[[slice], FloatArray]) -> Contrast:
     parts = [values(slice(at, min(at + _ROW_BLOCK, stop))) for at in range(start, stop, _ROW_BLOCK)]
-    return _mean_difference(np.concatenate(parts), halves.half[start:stop])
+    return _contrast(np.concatenate(parts), halves.half[start:stop])
 
 
-def log_ratio_difference(halves: Halves, k: int) -> FloatArray:
+def log_ratio_contrast(halves: Halves, k: int) -> Contrast:
     """Of the two-sample Kullback-Leibler estimate."""
 
     def values(rows: slice) -> FloatArray:
@@ -99,7 +145,7 @@ def log_ratio_difference(halves: Halves, k: int) -> FloatArray:
     return _by_block(halves, 0, halves.n, values)
 
 
-def common_radius_difference(halves: Halves, k: int) -> FloatArray:
+def common_radius_contrast(halves: Halves, k: int) -> Contrast:
     """Of the common-radius Kullback-Leibler estimate; beyond the end of a list, counts grow with the volume."""
 
     def values(rows: slice) -> FloatArray:
@@ -124,7 +170,7 @@ def _within(
     return np.asarray(count * np.exp(0.5 * halves.d * beyond), np.float64)
 
 
-def power_difference(halves: Halves, k: int, order: float, constants: tuple[float, float]) -> FloatArray:
+def power_contrast(halves: Halves, k: int, order: float, constants: tuple[float, float]) -> Contrast:
     """Of ``int p^order q^(1 - order)``; the constants unbias the terms at P and at Q rows."""
 
     def ratio(rows: slice) -> FloatArray:
@@ -138,11 +184,11 @@ def power_difference(halves: Halves, k: int, order: float, constants: tuple[floa
     at_q = _by_block(
         halves, halves.n, halves.n + halves.m, lambda rows: np.exp(order * (ratio(rows) + scale) + constants[1])
     )
-    return order * at_p + (1.0 - order) * at_q
+    return at_p.times(order).plus(at_q.times(1.0 - order))
 
 
-def rule_difference(halves: Halves, k: int, epsilons: FloatArray) -> FloatArray:
-    """Of ``P(rule) - e^epsilon Q(rule)`` of the k-neighbor rule, ``(epsilons, splits)``."""
+def rule_contrast(halves: Halves, k: int, epsilons: FloatArray) -> Contrast:
+    """Of ``P(rule) - e^epsilon Q(rule)`` of the k-neighbor rule; fields ``(epsilons, splits)``."""
     n, m = halves.n, halves.m
     ids = np.concatenate([halves.p_ids, halves.q_ids], axis=1)
     order = np.argsort(np.concatenate([halves.to_p, halves.to_q], axis=1), axis=1, kind="stable")
@@ -162,9 +208,9 @@ def rule_difference(halves: Halves, k: int, epsilons: FloatArray) -> FloatArray:
         gain = a[None] - factor[:, None, None] * b[None]
         return (gain > 0.0) + 0.5 * (gain == 0.0)
 
-    def by_epsilon(start: int, stop: int) -> FloatArray:
+    def by_epsilon(start: int, stop: int) -> Contrast:
         parts = [guesses(slice(at, min(at + _ROW_BLOCK, stop))) for at in range(start, stop, _ROW_BLOCK)]
-        said = np.concatenate(parts, axis=1)
-        return np.stack([_mean_difference(each, halves.half[start:stop]) for each in said])
+        each = [_contrast(said, halves.half[start:stop]) for said in np.concatenate(parts, axis=1)]
+        return Contrast(*(np.stack(field) for field in zip(*each, strict=True)))
 
-    return by_epsilon(0, n) - factor[:, None] * by_epsilon(n, n + m)
+    return by_epsilon(0, n).plus(by_epsilon(n, n + m).times(-factor))

@@ -84,14 +84,20 @@ def panel(
     pair = searched_pair(p_samples, q_samples, ks[-1], neighbors=neighbors, wider=5)
     found: dict[str, dict[int, DivergenceEstimate]] = {name: {} for name in names}
     calibration = Calibration(pair.p, pair.q, ks[-1], half_samples)
+    part: list[Pair] = []  # searched once, where samples are so large that a part shows their spread
+
+    def evaluate(p: FloatArray, q: FloatArray, k: int, name: str) -> DivergenceEstimate:
+        if not part:
+            part.append(searched_pair(p, q, ks[-1], neighbors=None, wider=5))
+        return _evaluate(part[0], k, name, order, epsilon, False)
+
     for each in ks:
         posterior: Posterior | None = None
         for name in names:
             if name in _OF_POSTERIOR:
                 posterior = knn_posterior(pair, each) if posterior is None else posterior
             one = _evaluate(pair, each, name, order, epsilon, check_support and each == ks[0], posterior)
-            alone = partial(_on_part, k=each, name=name, order=order, epsilon=epsilon)
-            found[name][each] = calibration(one, each, alone)
+            found[name][each] = calibration(one, each, partial(evaluate, k=each, name=name))
     return found
 
 
@@ -106,7 +112,3 @@ def _evaluate(
     if name == "renyi":
         return renyi_of_pair(pair, k, order=order, check_support=check_support)
     return hellinger_of_pair(pair, k) if name == "hellinger" else l2_of_pair(pair, k)
-
-
-def _on_part(p: FloatArray, q: FloatArray, *, k: int, name: str, order: float, epsilon: Any) -> DivergenceEstimate:
-    return _evaluate(searched_pair(p, q, k, neighbors=None, wider=5), k, name, order, epsilon, False)

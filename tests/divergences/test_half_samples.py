@@ -41,13 +41,13 @@ def test_differences_are_those_of_two_estimates(d):
     def kl_knn(a, b):
         return kl_of_pair(searched_pair(a, b, 3, neighbors=None), 3, method="knn", check_support=False).value
 
-    np.testing.assert_allclose(halves.log_ratio_difference(found, 3), twice(found, p, q, kl_knn), atol=1e-9)
+    np.testing.assert_allclose(halves.log_ratio_contrast(found, 3).difference, twice(found, p, q, kl_knn), atol=1e-9)
 
     def guessing(a, b):
         return hockey_stick(a, b, epsilon=0.4, k=7, half_samples=0).value
 
     np.testing.assert_allclose(
-        halves.rule_difference(found, 7, np.array([0.4]))[0], twice(found, p, q, guessing), atol=1e-9
+        halves.rule_contrast(found, 7, np.array([0.4])).difference[0], twice(found, p, q, guessing), atol=1e-9
     )
 
 
@@ -58,7 +58,9 @@ def test_integrals_of_powers(order):
     constants = log_power_constant(4, order - 1.0), log_power_constant(4, order) if order < 1.0 else 0.0
     expected = twice(found, p, q, lambda a, b: renyi(a, b, order=order, k=4, half_samples=0).details["integral"])
     # halves have one row less to look among than rows to average over, which the difference leaves out
-    np.testing.assert_allclose(halves.power_difference(found, 4, order, constants), expected, rtol=0.05, atol=1e-3)
+    np.testing.assert_allclose(
+        halves.power_contrast(found, 4, order, constants).difference, expected, rtol=0.05, atol=1e-3
+    )
 
 
 def test_common_radius_counts_beyond_the_list():
@@ -69,9 +71,9 @@ def test_common_radius_counts_beyond_the_list():
 
     found = halves.split(p, q, 39, SPLITS)
     expected = twice(found, p, q, common)
-    np.testing.assert_allclose(halves.common_radius_difference(found, 3), expected, atol=0.05)
+    np.testing.assert_allclose(halves.common_radius_contrast(found, 3).difference, expected, atol=0.05)
     short = halves.split(p, q, 20, SPLITS)  # past the end, counts are taken to grow with the volume
-    np.testing.assert_allclose(halves.common_radius_difference(short, 3), expected, atol=0.15)
+    np.testing.assert_allclose(halves.common_radius_contrast(short, 3).difference, expected, atol=0.15)
 
 
 @pytest.mark.parametrize("name", ["hellinger", "hockey_stick", "total_variation"])
@@ -131,3 +133,18 @@ def test_panel_agrees_with_the_single_calls():
     assert both["hockey_stick"][5].standard_error == pytest.approx(
         hockey_stick(p, q, epsilon=1.0, k=5).standard_error, rel=1e-6
     )
+
+
+def test_skewness_of_a_mean_of_independent_terms():
+    rng = np.random.default_rng(0)
+    half = np.zeros((4000, 400), np.uint8)
+    half[np.argsort(rng.random(half.shape), axis=0) < 2000] = 1
+    terms = rng.exponential(size=(4000, 1))  # skewness 2
+    found = halves._contrast(np.broadcast_to(terms, half.shape), half)
+    centered = terms - terms.mean()
+    expected = (centered**3).mean() / (centered**2).mean() ** 1.5 / np.sqrt(4000)
+    assert found.variance == pytest.approx(terms.var() / 4000, rel=0.2)
+    assert found.skewness == pytest.approx(expected, rel=0.25)
+    doubled = found.times(-2.0)
+    assert doubled.variance == pytest.approx(4.0 * found.variance)
+    assert doubled.skewness == pytest.approx(-found.skewness)
