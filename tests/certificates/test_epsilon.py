@@ -31,6 +31,15 @@ def test_worked_counts(counts, level, delta, expected):
     assert epsilon_from_counts(*counts, delta=delta, confidence_level=level) == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_group_shares_the_bound():
+    assert epsilon_from_counts(500, 500, 0, 500, confidence_level=0.99, group_size=2) == pytest.approx(2.270957905)
+
+
+def test_first_log_alone_would_say_less():
+    low, high = clopper_pearson_lower(900, 1000, 0.025), clopper_pearson_upper(600, 1200, 0.025)
+    assert np.log(low / high) == pytest.approx(0.509217, abs=1e-6)
+
+
 def test_limits_are_exact_binomial_tails():
     for hits, total in ((0, 7), (3, 7), (7, 7), (40, 1000)):
         low, high = float(clopper_pearson_lower(hits, total, 0.05)), float(clopper_pearson_upper(hits, total, 0.05))
@@ -82,6 +91,7 @@ def test_extremes():
     assert epsilon_from_advantage(1.0) == np.inf
     assert epsilon_from_advantage(-0.2) == 0.0
     assert advantage_from_epsilon(5000.0) == 1.0
+    assert advantage_from_epsilon(5000.0, metric=precision, prior=0.2) == pytest.approx(1.0)
     assert epsilon_from_rates(0.5, 0.5) == 0.0
     assert epsilon_from_rates(0.5, 0.0) == np.inf
     assert epsilon_from_rates(0.01, 0.0, delta=0.05) == pytest.approx(max(0.0, np.log(0.95 / 0.99)))
@@ -98,8 +108,12 @@ def test_bad_arguments():
         epsilon_from_counts(0.5, 10, 0, 10)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="delta=1.0 must be a probability"):
         epsilon_from_counts(1, 10, 0, 10, delta=1.0)
-    with pytest.raises(ValueError, match="method='katz' is not known"):
-        epsilon_from_counts(1, 10, 0, 10, method="katz")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="method='wald' is not known"):
+        epsilon_from_counts(1, 10, 0, 10, method="wald")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="group_size=2 with delta=0.1"):
+        epsilon_from_counts(1, 10, 0, 10, delta=0.1, group_size=2)
+    with pytest.raises(ValueError, match="group_size=0 must be at least 1"):
+        epsilon_from_counts(1, 10, 0, 10, group_size=0)
     with pytest.raises(ValueError, match="advantage=1.2 must be at most 1"):
         epsilon_from_advantage(1.2)
     with pytest.raises(ValueError, match="epsilon=-1.0"):
