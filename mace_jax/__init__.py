@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mace_jax import certificates, datasets, divergences, estimators, metrics, models, neighbors, queries
     from mace_jax._audit import audit
+    from mace_jax._self_test import SelfTest, self_test
     from mace_jax.bootstrap import bootstrap
     from mace_jax.certificates import Certificate, certify
     from mace_jax.data import MembershipSample, load_records
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "SelfTest": "mace_jax._self_test",
     "Certificate": "mace_jax.certificates",
     "MembershipSample": "mace_jax.data",
     "Report": "mace_jax.report",
@@ -36,6 +38,7 @@ _HOME = {
     "individual_privacy_risk": "mace_jax.metrics",
     "load_records": "mace_jax.data",
     "optimal_membership_advantage": "mace_jax.metrics",
+    "self_test": "mace_jax._self_test",
 }
 _SUBMODULES = frozenset(
     ("certificates", "datasets", "divergences", "estimators", "metrics", "models", "neighbors", "queries")
@@ -45,6 +48,7 @@ __all__ = [
     "Certificate",
     "MembershipSample",
     "Report",
+    "SelfTest",
     "__version__",
     "audit",
     "bootstrap",
@@ -60,6 +64,7 @@ __all__ = [
     "neighbors",
     "optimal_membership_advantage",
     "queries",
+    "self_test",
 ]
 
 

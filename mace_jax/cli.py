@@ -58,17 +58,13 @@ def _root(
     pass
 
 
-_PROVES = (
-    "What produced these counts is not differentially private at any smaller epsilon. Counts from one trained model "
-    "speak for that model; the training algorithm's epsilon needs records included by independent coin flips."
-)
-_PROVES_NOTHING = "These counts prove no leakage at this confidence. That is not a proof of privacy."
 _EXAMPLE = "\b\nExample:\n  "
 _Out = Annotated[Path, typer.Option(help="Folder for report.json and report.html; created if needed.")]
 _Seed = Annotated[int, typer.Option(help="Decides every random choice; the same seed gives the same report.")]
 _Delta = Annotated[float, typer.Option(help="The delta of (epsilon, delta)-differential privacy.")]
 _Confidence = Annotated[float, typer.Option(help="Confidence level of intervals and certificates.")]
-_Records = "npy, npz, csv, parquet or arrow; one row per record"
+_Files = "npy, npz, csv, parquet or arrow"
+_Records = f"{_Files}; one row per record"
 
 
 @app.command(
@@ -140,25 +136,87 @@ def demo(out: _Out = Path("mace-jax-report"), seed: _Seed = 0) -> None:
 
 
 @app.command(
-    epilog=_EXAMPLE + "mace-jax certify --true-positives 420 --members 1000 --false-positives 50 --nonmembers 1000"
+    epilog=_EXAMPLE
+    + "mace-jax certify --true-positives 420 --members 1000 --false-positives 50 --nonmembers 1000\n  "
+    + "mace-jax certify --method gdp --delta 1e-5 --true-positives 420 --members 1000 --false-positives 50 "
+    + "--nonmembers 1000\n  "
+    + "mace-jax certify --canaries 1000 --guesses 100 --correct 95 --delta 1e-5\n  "
+    + "mace-jax certify --design coins.json --scores scores.csv"
 )
 def certify(
-    true_positives: Annotated[int, typer.Option(help="Members that the attack called members.")],
-    members: Annotated[int, typer.Option(help="Members the attack was tried on.")],
-    false_positives: Annotated[int, typer.Option(help="Nonmembers that the attack called members.")],
-    nonmembers: Annotated[int, typer.Option(help="Nonmembers the attack was tried on.")],
+    true_positives: Annotated[int | None, typer.Option(help="Members that the attack called members.")] = None,
+    members: Annotated[int | None, typer.Option(help="Members the attack was tried on.")] = None,
+    false_positives: Annotated[int | None, typer.Option(help="Nonmembers that the attack called members.")] = None,
+    nonmembers: Annotated[int | None, typer.Option(help="Nonmembers the attack was tried on.")] = None,
+    canaries: Annotated[int | None, typer.Option(help="Records that fair coins included in training or not.")] = None,
+    guesses: Annotated[int | None, typer.Option(help="Canaries whose coin the attack guessed.")] = None,
+    correct: Annotated[int | None, typer.Option(help="Guesses that were right.")] = None,
+    design: Annotated[Path | None, typer.Option(help="Instead of counts: a file of the design command,")] = None,
+    scores: Annotated[Path | None, typer.Option(help=f"and the scores of its candidates, in order ({_Files}).")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="clopper_pearson (default), katz, adjusted_log, bailey, inverse_sinh, gdp or joint_beta; with "
+            "canaries or a design one_run (default) or one_run_fdp."
+        ),
+    ] = None,
     delta: _Delta = 0.0,
     confidence: _Confidence = 0.95,
 ) -> None:
-    """Turn the counts of one attack, fixed before these records were seen, into a lower bound on epsilon."""
+    """Turn counts of one attack, fixed before these records were seen, or scores, into a lower bound on epsilon."""
+    counts = {
+        "true_positives": true_positives,
+        "members": members,
+        "false_positives": false_positives,
+        "nonmembers": nonmembers,
+        "canaries": canaries,
+        "guesses": guesses,
+        "correct": correct,
+    }
     with _exit_codes():
-        from mace_jax.certificates import epsilon_from_counts
+        from mace_jax.certificates import _sentences
 
-        epsilon = epsilon_from_counts(
-            true_positives, members, false_positives, nonmembers, delta=delta, confidence_level=confidence
-        )
-        typer.echo(f"epsilon >= {epsilon:.4f} (confidence {confidence:g}, delta {delta:g}, Clopper-Pearson)")
-        typer.echo(_PROVES_NOTHING if epsilon == 0 else _PROVES)
+        if design is None and scores is None:
+            lines = _sentences.of_counts(counts, method=method, delta=delta, confidence_level=confidence)
+        else:
+            lines = _sentences.of_design(
+                design, scores, counts, method=method, delta=delta, confidence_level=confidence
+            )
+        for line in lines:
+            typer.echo(line)
+
+
+@app.command(epilog=_EXAMPLE + "mace-jax design --records 1000 --seed 7 --out coins.json --included included.csv")
+def design(
+    records: Annotated[int, typer.Option(help="Candidates; each gets a coin. With --pairs: pairs of candidates.")],
+    seed: Annotated[int, typer.Option(help="Decides the coins; keep it from whoever makes the scores.")],
+    out: Annotated[Path, typer.Option(help="File to keep the coins in, for certify --design.")],
+    pairs: Annotated[bool, typer.Option("--pairs", help="A coin chooses one of each pair.")] = False,
+    models: Annotated[int | None, typer.Option(help="Draw anew for each of so many trainings.")] = None,
+    included: Annotated[
+        Path | None,
+        typer.Option(help="Also write 0 or 1 as csv: a line per candidate, pair (two columns) or model."),
+    ] = None,
+) -> None:
+    """Draw before training which candidates are trained on, for a claim about the training algorithm."""
+    with _exit_codes():
+        from mace_jax.certificates import design as designs
+
+        if pairs and models is not None:
+            raise ValueError("--pairs and --models are two designs; pass one of them.")
+        if pairs:
+            drawn = designs.paired_coins(records, seed=seed)
+        elif models is not None:
+            drawn = designs.retrainings(records, models, seed=seed)
+        else:
+            drawn = designs.independent_coins(records, seed=seed)
+        drawn.save(out)
+        typer.echo(f"{drawn}\nWritten: {out}")
+        if included is not None:
+            import numpy as np
+
+            np.savetxt(included, drawn.included, fmt="%d", delimiter=",")
+            typer.echo(f"Written: {included}")
 
 
 def _check_settings(out: Path, fail_above_epsilon: float | None) -> None:

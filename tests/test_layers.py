@@ -32,6 +32,8 @@ TIERS = {
     "_audit_inputs": 7.85,
     "_audit_control": 7.9,
     "_audit": 8.0,
+    "_self_test_checks": 7.9,
+    "_self_test": 8.0,
     "demo": 9.0,
     "_demo": 9.0,
     "backends": 9.0,

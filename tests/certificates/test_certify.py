@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 
 from mace_jax import MembershipSample, certify
+from mace_jax.certificates import (
+    design,
+    epsilon_from_counts,
+    epsilon_from_scores,
+    epsilon_gdp,
+    privacy_profile_bound,
+)
 from mace_jax.certificates._api import certify_crossfits
 from mace_jax.certificates._rules import Scores, advantage_rule, epsilon_rule
 from mace_jax.datasets._closed_form import GaussianShift, RandomizedResponse
 from mace_jax.estimators import KNN, Threshold
 from mace_jax.metrics import balanced_accuracy
 from mace_jax.metrics._crossfit import cross_fit
+
+GOLDEN = (0.7502776416364513, 0.13894440346178216, "e6625097736081f4bd274f556295362b2bfc9df33e83ba01bc408730a7c8232b")
 
 
 def test_a_strong_leak_is_certified_and_the_bound_is_below_the_truth():
@@ -115,3 +124,127 @@ def test_bad_arguments():
         certify(sample, delta=-0.1, seed=0)
     with pytest.raises(ValueError, match="confidence_level=0 must lie strictly"):
         certify(sample, confidence_level=0, seed=0)
+
+
+def test_the_default_path_keeps_its_numbers():
+    """Computed before methods, searches and designs were added."""
+    certificate = certify(GaussianShift(1.0).draw(300, 350, seed=3), seed=3)
+    assert certificate.epsilon == pytest.approx(GOLDEN[0], rel=1e-12)
+    assert certificate.advantage == pytest.approx(GOLDEN[1], rel=1e-12)
+    assert certificate.fingerprint == GOLDEN[2] and certificate.method == "one split, Clopper-Pearson"
+    assert certificate.neighbors is None and certificate.profile == ()
+
+
+@pytest.mark.parametrize("method", ["katz", "adjusted_log", "bailey", "inverse_sinh", "gdp"])
+def test_methods_share_the_rules_and_say_what_they_assume(method):
+    sample = GaussianShift(2.0).draw(1000, 1000, seed=0)
+    exact, other = (certify(sample, method=one, delta=1e-5, seed=0) for one in ("clopper_pearson", method))
+    assert [row["rule"] for row in exact.counts] == [row["rule"] for row in other.counts]
+    for row in other.counts:
+        counts = row["true_positives"], row["members"], row["false_positives"], row["nonmembers"]
+        level = 1 - 0.05 / len(other.counts) / (1 if method == "gdp" else 2)
+        if method == "gdp":
+            false_negatives = row["members"] - row["true_positives"]
+            mu, epsilon = epsilon_gdp(false_negatives, *counts[1:], delta=1e-5, confidence_level=level)
+            assert row["mu"] == mu and row["epsilon"] == epsilon
+            assert row["advantage"] == exact.counts[other.counts.index(row)]["advantage"]
+        else:
+            bound = epsilon_from_counts(*counts, method=method, delta=1e-5, confidence_level=level)
+            assert row["epsilon"] == pytest.approx(bound)
+    added = set(other.assumptions) - set(exact.assumptions)
+    assert len(added) == 1 and ("Gaussian" if method == "gdp" else "large-sample") in added.pop()
+    assert other.fingerprint != exact.fingerprint and other.claim == "this model"
+
+
+@pytest.mark.parametrize("search", ["split", "bonferroni", "dkw", "fixed_sequence"])
+def test_every_search_holds_for_epsilon_advantage_and_profile_together(search):
+    law, runs, at = GaussianShift(1.0), 200, (0.0, 0.5, 1.0)
+    truth = np.asarray([law.hockey_stick(epsilon) for epsilon in at])
+    wrong, found = 0, []
+    for seed in range(runs):
+        estimator = Threshold() if search == "split" else None
+        one = certify(law.draw(150, 200, seed=seed), estimator=estimator, search=search, epsilons=at, seed=seed)
+        profile = np.asarray(one.profile)
+        assert np.array_equal(profile[:, 0], at) and (np.diff(profile[:, 1]) <= 0).all()
+        wrong += one.advantage > law.total_variation or bool((profile[:, 1] > truth).any())
+        found.append(one.advantage)
+    assert wrong <= 0.05 * runs + 3 * np.sqrt(runs * 0.05 * 0.95)
+    assert np.median(found) > 0.1
+
+
+@pytest.mark.parametrize("search", ["bonferroni", "dkw", "fixed_sequence"])
+def test_searches_find_what_the_scores_show_and_stay_below_a_known_epsilon(search):
+    law, runs = RandomizedResponse(1.0), 200
+    found = np.asarray(
+        [certify(law.draw(300, 300, seed=seed), search=search, seed=seed).epsilon for seed in range(runs)]
+    )
+    assert (found > 1.0).sum() <= 0.05 * runs + 3 * np.sqrt(runs * 0.05 * 0.95) and np.median(found) > 0.3
+    sample = law.draw(300, 300, seed=0)
+    one = certify(sample, search=search, seed=0)
+    level = 0.975 if search == "fixed_sequence" else 0.95
+    scores = sample.members[:, 0], sample.nonmembers[:, 0]
+    assert one.epsilon == epsilon_from_scores(*scores, search=search, confidence_level=level, seed=0).epsilon
+    assert one.claim == "this model" and len(one.counts) == 1 and json.dumps(one.to_dict())
+    assert one.fingerprint == certify(sample, search=search, seed=0).fingerprint
+    assert not any("one random half of the records and counted once" in text for text in one.assumptions)
+
+
+def test_profile_agrees_with_the_counts_and_costs_nothing():
+    sample = RandomizedResponse(1.0).draw(2000, 2000, seed=0)
+    plain, more = certify(sample, seed=0), certify(sample, epsilons=[0.0, 0.5, 0.9, 5.0, 800.0], seed=0)
+    assert plain.epsilon == more.epsilon and plain.advantage == more.advantage
+    row = more.counts[0]
+    counts = row["true_positives"], row["members"], row["false_positives"], row["nonmembers"]
+    expected = privacy_profile_bound(*counts, [0.0, 0.5, 0.9, 5.0, 800.0])
+    assert [delta for _, delta in more.profile] == pytest.approx(expected.tolist())
+    at_the_bound = certify(sample, epsilons=[plain.epsilon], seed=0).profile[0][1]
+    assert at_the_bound == pytest.approx(0.0, abs=1e-12)
+    assert certify(sample, delta=more.profile[1][1], seed=0).epsilon == pytest.approx(0.5)
+
+
+def test_designs_behind_the_same_call(tmp_path):
+    coins = design.independent_coins(400, seed=0)
+    scores = coins.included + np.random.default_rng(0).laplace(scale=0.5, size=400)
+    whole = certify(scores, design=coins)
+    assert whole.to_dict() == coins.certify(scores).to_dict() and whole.claim == "the training algorithm"
+    again = design.load_design(coins.save(tmp_path / "coins.json"))
+    few = certify(scores, design=again, n_guesses=100, delta=1e-5, confidence_level=0.9)
+    assert few.to_dict() == coins.certify(scores, n_guesses=100, delta=1e-5, confidence_level=0.9).to_dict()
+    models = design.retrainings(3, 100, seed=0)
+    one = certify(models.included, design=models, method="clopper_pearson", epsilons=[1.0])
+    assert one.profile[0][0] == 1.0 and one.neighbors == "add or remove one record"
+    assert "neighbors='add or remove one record'" in repr(one)
+
+
+@pytest.mark.parametrize(
+    "sample, settings, error, message",
+    [
+        ("gaussian", {"method": "one_run"}, ValueError, r"included in training by independent coins; draw them"),
+        ("gaussian", {"method": "joint_beta"}, ValueError, "credible interval, which is no certificate"),
+        ("gaussian", {"method": "wald"}, ValueError, "method='wald' is not known; pass one of 'clopper_pearson'"),
+        ("gaussian", {"method": "gdp"}, ValueError, "no finite epsilon at delta 0"),
+        ("gaussian", {"search": "best"}, ValueError, "search='best' is not known; pass one of 'split'"),
+        ("gaussian", {"search": "dkw", "method": "katz"}, ValueError, "goes with search='split'"),
+        ("gaussian", {"search": "dkw", "estimator": KNN()}, ValueError, "leave estimator out"),
+        ("vector", {"search": "dkw"}, ValueError, "3 outputs per record"),
+        ("gaussian", {"n_guesses": 3}, ValueError, "n_guesses belongs to a design"),
+        ("gaussian", {"epsilons": [-1.0]}, ValueError, "epsilons="),
+        ("gaussian", {"seed": None}, TypeError, "seed is missing"),
+        ("scores", {}, TypeError, "sample has type ndarray; pass a MembershipSample, or scores with design="),
+        ("scores", {"design": "file.json"}, TypeError, "design has type str"),
+        ("scores", {"design": "coins", "search": "dkw"}, ValueError, "leave estimator and search out"),
+        ("scores", {"design": "coins", "epsilons": [1.0]}, ValueError, "epsilons= needs error rates"),
+        ("gaussian", {"design": "coins"}, TypeError, "scores is a MembershipSample"),
+    ],
+)
+def test_arguments_that_do_not_go_together(sample, settings, error, message):
+    made = {
+        "gaussian": lambda: GaussianShift(1.0).draw(20, 20, seed=0),
+        "vector": lambda: GaussianShift(1.0, n_outputs=3).draw(20, 20, seed=0),
+        "scores": lambda: np.zeros(40),
+    }[sample]()
+    settings = {"seed": 0, **settings}
+    if settings.get("design") == "coins":
+        settings["design"] = design.independent_coins(40, seed=0)
+    with pytest.raises(error, match=message):
+        certify(made, **settings)

@@ -46,7 +46,7 @@ def refused(tmp_path: Path, files: dict[str, Path], message: str, **options: obj
     assert not out.is_dir() or not list(out.iterdir()), NONE_LEFT
 
 
-@pytest.mark.parametrize("command", [[], ["audit"], ["demo"], ["certify"]])
+@pytest.mark.parametrize("command", [[], ["audit"], ["demo"], ["certify"], ["design"]])
 def test_help_is_fast_and_shows_an_example(command: list[str], tmp_path: Path, child_environment) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = shell(*command, "--help", cwd=tmp_path, env=child_environment)
@@ -181,3 +181,90 @@ def test_warnings_are_one_line(tmp_path: Path, files) -> None:
 
 def flatten(files: dict[str, Path]) -> list[object]:
     return [part for name, path in files.items() for part in (f"--{name}", path)]
+
+
+RATES = ("--true-positives", 420, "--members", 1000, "--false-positives", 50, "--nonmembers", 1000)
+
+
+@pytest.mark.parametrize("method", ["clopper_pearson", "katz", "adjusted_log", "bailey", "inverse_sinh"])
+def test_certify_by_method(method: str) -> None:
+    from mace_jax.certificates import epsilon_from_counts
+
+    result = run("certify", *RATES, "--method", method)
+    epsilon = epsilon_from_counts(420, 1000, 50, 1000, method=method)
+    assert result.exit_code == 0 and result.stdout.startswith(f"epsilon >= {epsilon:.4f} (confidence 0.95, delta 0, ")
+    assert ("large-sample" in result.stdout) == (method != "clopper_pearson")
+
+
+def test_certify_by_families() -> None:
+    gaussian = run("certify", *RATES, "--method", "gdp", "--delta", "1e-5")
+    assert gaussian.exit_code == 0 and "Gaussian family, mu >= 1.2296" in gaussian.stdout
+    assert "may lie above the truth" in gaussian.stdout
+    credible = run("certify", *RATES, "--method", "joint_beta", "--confidence", 0.9)
+    assert credible.stdout.startswith("epsilon in [1.") and "not a certificate" in credible.stdout
+    refused_ = run("certify", *RATES, "--method", "gdp")
+    assert refused_.exit_code == 2 and "no finite epsilon at delta 0" in refused_.stderr
+
+
+def test_certify_one_run() -> None:
+    result = run("certify", "--canaries", 1000, "--guesses", 100, "--correct", 95, "--delta", "1e-5")
+    assert result.exit_code == 0 and result.stdout.startswith(
+        "epsilon >= 2.1652 (confidence 0.95, delta 1e-05, one run)"
+    )
+    assert "The training algorithm is not" in result.stdout
+    family = run(
+        "certify", "--canaries", 1000, "--guesses", 1000, "--correct", 600, "--delta", "1e-5", "--method", "one_run_fdp"
+    )
+    assert family.stdout.startswith("epsilon >= 0.5835") and "not Gaussian" in family.stdout
+    nothing = run("certify", "--canaries", 1000, "--guesses", 1000, "--correct", 500)
+    assert nothing.exit_code == 0 and "not a proof of privacy" in nothing.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (RATES[:6], "--nonmembers is missing"),
+        ((), "--true-positives, --members, --false-positives and --nonmembers is missing"),
+        (("--canaries", 100, "--guesses", 10), "--correct is missing"),
+        ((*RATES, "--canaries", 100), "--nonmembers belongs to the others"),
+        (("--canaries", 100, "--guesses", 101, "--correct", 3), "n_guesses=101 exceeds its total 100"),
+        (("--canaries", 100, "--guesses", 10, "--correct", -1), "n_correct=-1 must be at least 0"),
+        (("--canaries", 100, "--guesses", 10, "--correct", 3, "--method", "gdp"), "with canaries pass one_run"),
+        ((*RATES, "--method", "one_run"), "needs records that were included in training by independent coins"),
+        ((*RATES, "--method", "wald"), "method='wald' is not known"),
+        ((*RATES, "--design", "coins.json"), "pass --design and --scores together"),
+        (("--design", "coins.json"), "one of them is missing"),
+        (("--design", "absent.json", "--scores", "absent.csv"), r"absent\.json does not exist"),
+    ],
+)
+def test_certify_refuses(arguments: tuple[object, ...], message: str) -> None:
+    result = run("certify", *arguments)
+    assert result.exit_code == 2 and re.search(message, result.stderr), result.stderr
+    assert result.stderr.startswith("Error: ") and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("kind", [(), ("--pairs",), ("--models", 3)])
+def test_design_is_drawn_and_read_back(tmp_path: Path, kind: tuple[object, ...]) -> None:
+    coins, rows = tmp_path / "coins.json", tmp_path / "included.csv"
+    drawn = run("design", "--records", 200, "--seed", 7, "--out", coins, "--included", rows, *kind)
+    assert drawn.exit_code == 0, drawn.output
+    assert "Design(n_" in drawn.stdout and f"Written: {coins}" in drawn.stdout
+    found = run("certify", "--design", coins, "--scores", rows, "--guesses", 100, "--delta", "1e-6")
+    assert found.exit_code == 0, found.output
+    assert float(found.stdout.split()[2]) > 3.0 and "one run, independent coins" in found.stdout
+    assert "- " in found.stdout and "about the training algorithm" in found.stdout
+    again = run("certify", "--design", coins, "--scores", rows, "--guesses", 400)
+    assert again.exit_code == 2 and "n_guesses=400 exceeds the 200" in again.stderr
+
+
+def test_design_refuses(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("--records", 0), "n_records=0 must be at least 1"),
+        (("--records", 9, "--pairs", "--models", 3), "--pairs and --models are two designs"),
+    ):
+        result = run("design", *arguments, "--seed", 1, "--out", tmp_path / "coins.json")
+        assert result.exit_code == 2 and message in result.stderr and not list(tmp_path.iterdir())
+    (tmp_path / "coins.json").write_text("{}")
+    (tmp_path / "scores.csv").write_text("1\n2\n")
+    foreign = run("certify", "--design", tmp_path / "coins.json", "--scores", tmp_path / "scores.csv")
+    assert foreign.exit_code == 2 and "is no design file" in foreign.stderr
