@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 from mace_jax import _validate
 from mace_jax._status import Status
@@ -18,6 +19,8 @@ __all__ = ["Pair", "checked_pair", "known_method", "searched_pair"]
 _FEW = 30
 _MANY_FEATURES = 5
 _COPIES = 0.01
+_TREE_FEATURES = 10  # more are searched by tiled products, to which order means nothing
+_WORTH_SORTING = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,10 +106,13 @@ def searched_pair(p_samples: Any, q_samples: Any, k: int, *, neighbors: PairedNe
             f"k={k} is more than the {min(n, m) - 1} rows other than the record itself in the smaller sample "
             f"({n} and {m} rows); pass a smaller k or more rows."
         )
+    back = slice(None)
     if neighbors is None:
-        neighbors = paired_knn(_Sample(p, q), min(k + wider, min(n, m) - 1))
-    to_p = np.asarray(neighbors.to_members.squared_distances)
-    to_q = np.asarray(neighbors.to_nonmembers.squared_distances)
+        orders = [_along_a_tree(rows) for rows in (p, q)]
+        back = np.argsort(np.concatenate([orders[0], n + orders[1]]))
+        neighbors = paired_knn(_Sample(p[orders[0]], q[orders[1]]), min(k + wider, min(n, m) - 1))
+    to_p = np.asarray(neighbors.to_members.squared_distances)[back]
+    to_q = np.asarray(neighbors.to_nonmembers.squared_distances)[back]
     for name, lists in (("to_members", to_p), ("to_nonmembers", to_q)):
         if lists.shape[0] != n + m or lists.shape[1] < k:
             raise ValueError(
@@ -115,6 +121,13 @@ def searched_pair(p_samples: Any, q_samples: Any, k: int, *, neighbors: PairedNe
             )
     found = Status(int(neighbors.to_members.status) | int(neighbors.to_nonmembers.status))
     return Pair(p, q, to_p, to_q, found & Status.UNCERTIFIED)
+
+
+def _along_a_tree(rows: FloatArray) -> NDArray[np.int64]:
+    """Row numbers in which neighbors in space are neighbors in memory, where a tree will be searched."""
+    if rows.shape[1] == 1 or rows.shape[1] > _TREE_FEATURES or len(rows) < _WORTH_SORTING:
+        return np.arange(len(rows))
+    return np.asarray(cKDTree(rows, 16, compact_nodes=False, balanced_tree=False).indices)
 
 
 def known_method(method: str, known: tuple[str, ...]) -> str:

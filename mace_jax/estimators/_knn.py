@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from typing import final
 
@@ -96,30 +95,38 @@ class KNN(AbstractEstimator):
             )
         return k
 
-    @functools.partial(jax.jit, static_argnums=0)
     def fit_fold(self, plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective) -> FoldOutcome:
         """Choose k on the training part, apply to the fold, and to the training part itself."""
-        choice, reached, posterior = _fit(plan, labels, objective)
-        n1, n0 = jnp.sum(labels), jnp.sum(1 - labels)
-        inner = plan.inner.at(choice)
-        k, k1 = inner.k[0], _members(plan, inner, labels)[0]
-        own = _posterior(k1, k - k1, n1 - labels, n0 - (1 - labels))
-        with_itself = _posterior(k1 + labels, k - k1 + 1 - labels, n1, n0)
-        return FoldOutcome(
-            posterior, objective.decide(posterior, reached), own, objective.decide(with_itself, reached), choice
-        )
+        return _fit_fold(plan, labels, objective)
 
-    @functools.partial(jax.jit, static_argnums=0)
     def decide_fold(
         self, plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective
     ) -> Bool[Array, " t"]:
         """The decisions of ``fit_fold`` alone."""
-        _, reached, posterior = _fit(plan, labels, objective)
-        return objective.decide(posterior, reached)
+        return _decide_fold(plan, labels, objective)
 
     def neighbors(self, plan: LinePlan | SpacePlan, chosen: int) -> int:
         """The k behind each posterior."""
         return int(plan.outer.k[chosen])
+
+
+@jax.jit  # of the plan alone: estimators with plans of one shape share what is compiled
+def _fit_fold(plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective) -> FoldOutcome:
+    choice, reached, posterior = _fit(plan, labels, objective)
+    n1, n0 = jnp.sum(labels), jnp.sum(1 - labels)
+    inner = plan.inner.at(choice)
+    k, k1 = inner.k[0], _members(plan, inner, labels)[0]
+    own = _posterior(k1, k - k1, n1 - labels, n0 - (1 - labels))
+    with_itself = _posterior(k1 + labels, k - k1 + 1 - labels, n1, n0)
+    return FoldOutcome(
+        posterior, objective.decide(posterior, reached), own, objective.decide(with_itself, reached), choice
+    )
+
+
+@jax.jit
+def _decide_fold(plan: LinePlan | SpacePlan, labels: Int[Array, " s"], objective: Objective) -> Bool[Array, " t"]:
+    _, reached, posterior = _fit(plan, labels, objective)
+    return objective.decide(posterior, reached)
 
 
 def _members(plan: LinePlan | SpacePlan, counts, labels: Int[Array, " s"]) -> Float[Array, "K m"]:

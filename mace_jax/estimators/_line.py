@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from mace_jax._types import FloatArray, pytree
 from mace_jax.estimators._base import running_total
+from mace_jax.estimators._walk import shares, walk_windows
 from mace_jax_kernels.sorted_window import sorted_window
 
 __all__ = ["LineCounts", "LinePlan", "plan_line"]
@@ -28,13 +29,17 @@ class LineCounts:
 
     def where(self, queries: np.ndarray) -> LineCounts:
         """The same for some of the queries."""
+
+        def pick(rows: Array) -> Array:
+            return jnp.asarray(np.asarray(rows)[..., queries])  # on the host: nothing to compile
+
         return LineCounts(
-            self.closed_low[:, queries],
-            self.open_low[:, queries],
-            self.open_high[:, queries],
-            self.closed_high[:, queries],
-            self.share[:, queries],
-            self.own[queries],
+            pick(self.closed_low),
+            pick(self.open_low),
+            pick(self.open_high),
+            pick(self.closed_high),
+            pick(self.share),
+            pick(self.own),
             self.k,
         )
 
@@ -85,7 +90,10 @@ class LinePlan:
 
 
 def plan_line(train: FloatArray, test: FloatArray, k: np.ndarray, probe: np.ndarray) -> LinePlan:
-    """Plan one fold; ``probe`` are row numbers of ``train``. Memory: about ``24 K (s + t)`` bytes."""
+    """Plan one fold; ``probe`` are row numbers of ``train``. Memory: about ``24 K (s + t)`` bytes.
+
+    Consecutive candidates are counted by one walk outwards, others by a binary search each.
+    """
     train, test = _out_of_underflow(train[:, 0], test[:, 0])
     order = np.argsort(train, kind="stable").astype(np.int32)
     place = np.empty_like(order)
@@ -111,21 +119,18 @@ def _out_of_underflow(train: FloatArray, test: FloatArray) -> tuple[FloatArray, 
 def _counts(values: FloatArray, queries: FloatArray, k: np.ndarray, own: np.ndarray) -> LineCounts:
     itself = int(own.size > 0 and own[0] >= 0)  # training records find themselves first: look for one more
     with jax.enable_x64(True):
-        windows = sorted_window(jnp.asarray(values), jnp.asarray(queries), jnp.asarray(k + itself))
-        closed_low, open_low, open_high, closed_high = (np.asarray(edge) for edge in windows)
-    inside = open_high - open_low
-    shell = closed_high - closed_low - inside
-    wanted = k[:, None] + itself
-    share = (wanted - inside) / shell
-    if itself:
-        alone = inside == 0  # k copies of the record: it lies in the shell itself
-        share = np.where(alone, k[:, None] / np.maximum(shell - 1, 1), share)
+        line, at = jnp.asarray(values), jnp.asarray(queries)
+        if len(k) > 1 and (np.diff(k) == 1).all():
+            windows = walk_windows(line, at, first=int(k[0]) + itself, last=int(k[-1]) + itself)
+        else:
+            windows = sorted_window(line, at, jnp.asarray(k + itself))
+        share = shares(windows, jnp.asarray(k), itself=bool(itself))
     return LineCounts(
-        jnp.asarray(closed_low),
-        jnp.asarray(open_low),
-        jnp.asarray(open_high),
-        jnp.asarray(closed_high),
-        jnp.asarray(share, dtype=jnp.float32),
+        windows.closed_low,
+        windows.open_low,
+        windows.open_high,
+        windows.closed_high,
+        share,
         jnp.asarray(own),
         jnp.asarray(k, dtype=jnp.int32),
     )

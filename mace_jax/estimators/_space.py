@@ -31,13 +31,17 @@ class SpaceCounts:
         """The same for some of the records."""
         used, row = np.unique(np.asarray(self.row)[records], return_inverse=True)
         used = np.resize(used, _bucket(len(used), len(records)))  # repeats that no record refers to
+
+        def pick(rows: Array, places: np.ndarray) -> Array:
+            return jnp.asarray(np.asarray(rows)[..., places])  # on the host: nothing to compile
+
         return SpaceCounts(
-            self.lists[:, used],
-            self.near[:, used],
-            self.tied[:, used],
-            self.share[:, used],
+            pick(self.lists, used),
+            pick(self.near, used),
+            pick(self.tied, used),
+            pick(self.share, used),
             jnp.asarray(row, dtype=jnp.int32),
-            self.own[records],
+            pick(self.own, records),
             self.k,
         )
 

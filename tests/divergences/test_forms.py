@@ -10,9 +10,11 @@ from scipy.special import digamma, gamma
 
 from mace_jax import divergences as dv
 from mace_jax._status import Status
+from mace_jax.data import MembershipSample
 from mace_jax.divergences import _cells, _ensemble
 from mace_jax.divergences._pair import searched_pair
 from mace_jax.divergences._posterior import knn_posterior, null_mean_of_plug_in
+from mace_jax.neighbors import paired_knn
 from tests._support import assert_close
 from tests.divergences import draws
 
@@ -221,3 +223,13 @@ def test_ensemble_weights_cancel_what_the_norm_allows():
         assert np.linalg.norm(weights) <= 2.0 + 1e-9
     two = _ensemble.ensemble_weights(2)
     assert abs((two * np.sqrt(_ensemble.LENGTHS)).sum()) < 1e-6
+
+
+@pytest.mark.parametrize("d", [2, 9])
+def test_the_order_of_the_search_leaves_no_trace(d, rng):
+    """Large samples are searched in the order of a tree; lists found beforehand are not."""
+    p, q = rng.normal(0.5, 1, (4300, d)), rng.normal(size=(4100, d))
+    sample = MembershipSample(p, q)
+    searched, given = searched_pair(p, q, 2, neighbors=None), searched_pair(p, q, 2, neighbors=paired_knn(sample, 2))
+    np.testing.assert_array_equal(searched.to_p, given.to_p)
+    np.testing.assert_array_equal(searched.to_q, given.to_q)

@@ -73,15 +73,14 @@ def test_members_first_in_a_tie_are_not_favored():
 
 
 def test_decide_fold_is_fit_folds_decisions(rng):
-    for width in (1, 2):
+    for width, objective in ((1, OBJECTIVE), (2, f_beta(1.0).objective(prior=0.1))):
         train, test = rng.normal(size=(200, width)), rng.normal(size=(150, width))
         labels = jnp.asarray((train[:, 0] + rng.normal(size=200) > 0).astype(np.int32))
         estimator = KNN()
-        for objective in (OBJECTIVE, f_beta(1.0).objective(prior=0.1)):
-            plan = estimator.plan(train, test, seed=0)
-            np.testing.assert_array_equal(
-                estimator.fit_fold(plan, labels, objective).decisions, estimator.decide_fold(plan, labels, objective)
-            )
+        plan = estimator.plan(train, test, seed=0)
+        np.testing.assert_array_equal(
+            estimator.fit_fold(plan, labels, objective).decisions, estimator.decide_fold(plan, labels, objective)
+        )
 
 
 def test_k_is_chosen_small_for_a_narrow_leak_and_large_for_none(rng):
