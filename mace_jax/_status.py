@@ -24,6 +24,7 @@ class Status(enum.IntFlag):
     SPARSE_CELLS = enum.auto()
     COARSE_POSTERIOR = enum.auto()
     LOWER_BOUND = enum.auto()
+    SMALL_FOR_INTERVAL = enum.auto()
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -62,6 +63,10 @@ _SENTENCES = {
     ),
     Status.COARSE_POSTERIOR: (
         "An epsilon lies beyond the logarithm of k: neighbor counts cannot resolve posteriors that close to 1."
+    ),
+    Status.SMALL_FOR_INTERVAL: (
+        "Fewer than 500 members or non-members: 95 % intervals around estimates from neighbors were found to cover "
+        "between 90 and 98 %."
     ),
     Status.LOWER_BOUND: (
         "The log ratio was clipped: no estimate of this kind can exceed the logarithm of the number of records."

@@ -1,241 +1,271 @@
-"""bootstrap: an interval for an estimate, from counts or influence values, never from a new search."""
+"""bootstrap: an interval for an estimate, from counts, influence values or records, never from a new search."""
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from mace_jax import _validate
-from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
-from mace_jax._random import generator
 from mace_jax._status import Status
 from mace_jax._types import FloatArray, Seed
-from mace_jax.bootstrap._cells import resample_rate
-from mace_jax.bootstrap._intervals import Method, limit
+from mace_jax.bootstrap._advantage import FEW_FOR_NEIGHBORS, CellEstimate, optimum_interval, own_interval
+from mace_jax.bootstrap._intervals import Method
+from mace_jax.bootstrap._linear import Stratum, linear_interval
+from mace_jax.bootstrap._result import BootstrapResult
+from mace_jax.bootstrap._sums import ResampleWeights
 
 __all__ = ["BootstrapResult", "bootstrap"]
 
-_RARE = 10
+Target = Literal["truth", "estimator"]
+Statistic = Callable[..., Any]
+_STEP = 1e-3  # of a standard error of the mean, for slopes
 
 
-class Counts(Protocol):
-    """What a rule did to members and non-members."""
+class InfluenceEstimate(Protocol):
+    """An estimate that knows how much every record of its two samples adds to it."""
 
     @property
-    def true_positives(self) -> int: ...
+    def value(self) -> Any: ...
     @property
-    def n_members(self) -> int: ...
+    def influence(self) -> tuple[Any, Any]: ...
     @property
-    def false_positives(self) -> int: ...
+    def status(self) -> Status: ...
     @property
-    def n_nonmembers(self) -> int: ...
+    def target(self) -> str: ...
     @property
-    def rarest(self) -> int: ...
-
-
-class CellEstimate(Protocol):
-    """An estimate that is a function of confusion counts: of held-out rules, and of rules on their own records."""
-
-    @property
-    def held_out(self) -> Counts: ...
-    @property
-    def own(self) -> Counts: ...
-    @property
-    def null(self) -> FloatArray: ...
-    @property
-    def p_value(self) -> float: ...
-    @property
-    def lower_rule(self) -> float: ...
-    @property
-    def in_sample(self) -> float: ...
-    def at_rates(self, true_positive_rate: Any, false_positive_rate: Any) -> Any: ...
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class BootstrapResult:
-    """An interval and the replicates behind it. ``covers`` says for what the interval is meant."""
-
-    low: float
-    high: float
-    standard_error: float
-    distribution: FloatArray  # (n_resamples,) replicates of the held-out estimate
-    confidence_level: float
-    method: Method
-    covers: str
-    status: Status
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
-            "low": self.low,
-            "high": self.high,
-            "standard_error": self.standard_error,
-            "distribution": self.distribution.tolist(),
-            "confidence_level": self.confidence_level,
-            "method": self.method,
-            "covers": self.covers,
-            "status": list(self.status.sentences),
-        }
-
-    def __repr__(self) -> str:
-        return f"BootstrapResult([{self.low:.4f}, {self.high:.4f}], confidence_level={self.confidence_level})"
+    def details(self) -> dict[str, Any]: ...
 
 
 def bootstrap(
-    estimate: CellEstimate,
+    estimate_or_values: CellEstimate | InfluenceEstimate | Any,
     *,
     n_resamples: int = 10_000,
     confidence_level: float = 0.95,
     method: Method = "bca",
-    weights: Literal["poisson", "multinomial"] = "poisson",
+    weights: ResampleWeights = "poisson",
+    clusters: Any = None,
+    statistic: Statistic | None = None,
+    target: Target | None = None,
     seed: Seed,
 ) -> BootstrapResult:
-    """A confidence interval for an optimal membership advantage.
+    """A confidence interval for an estimate, or for the mean (or a function of means) of per-record values.
 
-    The lower limit comes from the cross-fitted rules on records they never saw, which cannot exceed the optimum in
-    expectation; the upper limit from the same rules on the records they were fitted on, which does not fall below it in
-    expectation for the class of rules they were chosen from. The lower limit is 0 unless the permutation null is
-    rejected at the same one-sided level, because cross-fitted error counts are dependent when nothing is leaked; the
-    upper limit is not below what that null reaches, because smaller advantages cannot be told from chance.
-    Resampled counts are binomial (or Poisson), which is Efron's bootstrap itself, without touching the records:
-    time and memory O(n_resamples).
+    What is resampled depends on what is passed, and neighbors are never searched again:
+
+    - an optimal membership advantage: its confusion counts, drawn as counts. With ``target="truth"`` (the default) the
+      lower limit comes from cross-fitted rules on records they never saw, which cannot exceed the optimum in
+      expectation; the upper limit from the same rules on the records they were fitted on, which does not fall below it
+      in expectation for the class of rules they were chosen from. The lower limit is 0 unless the permutation null is
+      rejected at the same one-sided level; the upper limit is not below what that null reaches. This covers the
+      optimum more often than the level says. With ``target="estimator"`` the interval is for the mean of
+      ``lower_rule``, centered at it, with the spread the permutation null has (at least 99 permutations);
+    - a divergence: weights on the influence values of both samples. The interval is for what the estimator estimates,
+      its smoothing bias included, not for the divergence itself;
+    - values ``(n,)`` or ``(n, q)``: weights on the records, for the mean of every column. A tuple of arrays holds
+      independent samples (strata); then ``statistic`` gets the means of each. Weights are shared by all columns, so
+      ``distribution`` serves simultaneous statements too (``simultaneous_band``, ``step_down``).
 
     Args:
-        estimate: From ``optimal_membership_advantage``, with permutations.
-        n_resamples: Bootstrap replicates.
+        estimate_or_values: From ``optimal_membership_advantage`` or ``divergences``, an array, or a tuple of arrays.
+        n_resamples: Bootstrap replicates; the Monte Carlo error of a limit is about .027 standard errors at 10,000.
         confidence_level: Two-sided; each limit has half the error.
         method: "bca", "percentile", "basic" or "studentized".
-        weights: "poisson" or "multinomial" (sampling with replacement).
-        seed: Fixes the replicates.
+        weights: "poisson", "multinomial" (sampling with replacement), "bayesian" (exponential) or "double_or_nothing"
+            (0 or 2; without skewness, so not for "bca"). The first two for advantages.
+        clusters: Ids of who a record belongs to, ``(n,)``, or a tuple with one array per sample: records of one cluster
+            share a weight. Ids are matched within a sample. Not for advantages.
+        statistic: Smooth function of means, ``statistic(means)`` with ``means (..., q)``, or
+            ``statistic(means_1, means_2, ...)`` for a tuple; returns ``(...)`` or ``(..., s)``. By default the means.
+        target: "truth" or "estimator", see above; by default "truth" for advantages and "estimator" for divergences,
+            whose bias no bootstrap sees. For values both are the same.
+        seed: Fixes the replicates, whatever the batch size or the number of devices.
+
+    Returns:
+        ``BootstrapResult``; ``covers`` says for what, ``status`` what to beware of.
+
+    Where a count behind an advantage is below 10 the limits for the truth are widened to the Clopper-Pearson ones.
+    Memory: one copy of the values in float32 and ``8 n_resamples (q + 1)`` bytes; never ``n_resamples n``.
 
     Raises:
-        TypeError: not an advantage estimate.
-        ValueError: unknown method or weights, level outside (0, 1), n_resamples below 100.
+        TypeError: not numeric.
+        ValueError: unknown method, weights or target; level outside (0, 1); n_resamples below 100; fewer than 2 records
+            or clusters; values that are not finite; clusters that do not fit; a statistic that is not finite.
 
-    Where a count is below 10 the limits are widened to the Clopper-Pearson ones.
-
-    References: Efron (1987) for BCa; Hall (1992) for studentized limits.
+    References: Efron (1987) for BCa; Hall (1992) for studentized limits; Rubin (1981) for exponential weights; Chamandy
+    et al. (2012) for Poisson weights.
 
     Example:
-        >>> from mace_jax import MembershipSample, optimal_membership_advantage
-        >>> rng = np.random.default_rng(0)
-        >>> sample = MembershipSample(rng.normal(1, 1, 900), rng.normal(0, 1, 900))
-        >>> result = bootstrap(optimal_membership_advantage(sample, n_permutations=99, seed=0), seed=0)
-        >>> result.low < 0.383 < result.high
+        >>> values = np.random.default_rng(1).exponential(size=400)
+        >>> result = bootstrap(values, seed=0)
+        >>> result.low < 1.0 < result.high
         True
     """
-    if not hasattr(estimate, "held_out") or not hasattr(estimate, "at_rates"):
-        raise TypeError(
-            f"estimate has type {type(estimate).__name__}; pass the result of optimal_membership_advantage(...)."
-        )
     n_resamples = _validate.positive_int(minimum=100, n_resamples=n_resamples)
-    error = 1.0 - _validate.in_open_unit(confidence_level=confidence_level)
-    if method not in get_args(Method):
-        raise ValueError(f"method={method!r} is not known; pass one of {', '.join(map(repr, get_args(Method)))}.")
-    if weights not in ("poisson", "multinomial"):
-        raise ValueError(f"weights={weights!r} is not known; pass 'poisson' or 'multinomial'.")
-    status, tail = Status.OK, error / 2.0
-    held_out = _replicates(estimate, estimate.held_out, n_resamples, weights, generator(seed, "held out"))
-    low = _limit(tail, estimate, estimate.held_out, estimate.lower_rule, held_out, method)
-    own = _replicates(estimate, estimate.own, n_resamples, weights, generator(seed, "own"))
-    high = max(
-        _limit(1.0 - tail, estimate, estimate.own, estimate.in_sample, own, method),
-        _limit(1.0 - tail, estimate, estimate.held_out, estimate.lower_rule, held_out, method),
-        float(np.quantile(estimate.null, 1.0 - tail)) if len(estimate.null) else 0.0,
-    )
-    if estimate.held_out.rarest < _RARE:
-        status |= Status.RARE_COUNTS
-        low = min(low, _exact(estimate, estimate.held_out, tail, lower=True))
-    if estimate.own.rarest < _RARE:
-        status |= Status.RARE_COUNTS
-        high = max(high, _exact(estimate, estimate.own, tail, lower=False))
-    if not estimate.p_value <= tail + 1e-12:  # (1 - 0.9) / 2 is below 0.05
-        low = 0.0
-    low = float(np.clip(low, 0.0, 1.0))
-    return BootstrapResult(
-        low=low,
-        high=float(np.clip(high, low, 1.0)),
-        standard_error=float(held_out[0].std(ddof=1)),
-        distribution=held_out[0],
-        confidence_level=confidence_level,
-        method=method,
-        covers=(
-            "the best advantage within the rules that were fitted; rules of another kind, or fitted on more records, "
-            "may do better"
-        ),
-        status=status,
-    )
+    confidence_level = _validate.in_open_unit(confidence_level=confidence_level)
+    for name, given, known in (("method", method, Method), ("weights", weights, ResampleWeights)):
+        if given not in get_args(known):
+            raise ValueError(f"{name}={given!r} is not known; pass one of {', '.join(map(repr, get_args(known)))}.")
+    if target not in (None, *get_args(Target)):
+        raise ValueError(f"target={target!r} is not known; pass 'truth' or 'estimator'.")
+    if weights == "double_or_nothing" and method == "bca":
+        raise ValueError(
+            "weights='double_or_nothing' have no skewness, which method='bca' reads off the replicates; "
+            "pass method='percentile' or weights='poisson'."
+        )
+    given: Any = estimate_or_values
+    if hasattr(given, "held_out") and hasattr(given, "at_rates"):
+        _refuse("an advantage", clusters=clusters, statistic=statistic)
+        if weights not in ("poisson", "multinomial"):
+            raise ValueError(f"weights={weights!r} are not for counts; pass 'poisson' or 'multinomial'.")
+        interval = own_interval if target == "estimator" else optimum_interval
+        return interval(
+            given,
+            n_resamples=n_resamples,
+            confidence_level=confidence_level,
+            method=method,
+            weights=weights,
+            seed=seed,
+        )
+    settings: dict[str, Any] = {
+        "n_resamples": n_resamples,
+        "confidence_level": confidence_level,
+        "method": method,
+        "weights": weights,
+        "seed": seed,
+    }
+    if hasattr(given, "influence") and hasattr(given, "value"):
+        _refuse("a divergence", statistic=statistic)
+        if target == "truth":
+            raise ValueError(
+                "target='truth': the smoothing bias of a divergence estimate is not bounded, so no interval around it "
+                "covers the truth at a known rate; pass target='estimator', or use certify for a bound."
+            )
+        return _of_influence(given, clusters, settings)
+    return _of_values(given, clusters, statistic, settings)
 
 
-def _replicates(
-    estimate: CellEstimate,
-    counts: Counts,
-    n_resamples: int,
-    weights: Literal["poisson", "multinomial"],
-    rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Replicates of the advantage, of the TPR and of the FPR."""
-    tpr = resample_rate(counts.true_positives, counts.n_members, n_resamples, weights=weights, rng=rng)
-    fpr = resample_rate(counts.false_positives, counts.n_nonmembers, n_resamples, weights=weights, rng=rng)
-    return np.asarray(estimate.at_rates(tpr, fpr)), tpr, fpr
+def _refuse(what: str, **arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} does not apply to {what}; leave it out, or pass per-record values.")
 
 
-def _slopes(estimate: CellEstimate, tpr: FloatArray, fpr: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Derivatives of the metric in TPR and FPR by central differences inside [0, 1]."""
-    step = 1e-6
-    up, down = np.minimum(tpr + step, 1.0), np.maximum(tpr - step, 0.0)
-    by_tpr = (estimate.at_rates(up, fpr) - estimate.at_rates(down, fpr)) / (up - down)
-    up, down = np.minimum(fpr + step, 1.0), np.maximum(fpr - step, 0.0)
-    return np.asarray(by_tpr), np.asarray((estimate.at_rates(tpr, up) - estimate.at_rates(tpr, down)) / (up - down))
-
-
-def _standard_error(estimate: CellEstimate, counts: Counts, tpr: FloatArray, fpr: FloatArray) -> FloatArray:
-    by_tpr, by_fpr = _slopes(estimate, tpr, fpr)
-    return np.sqrt(
-        by_tpr**2 * tpr * (1.0 - tpr) / counts.n_members + by_fpr**2 * fpr * (1.0 - fpr) / counts.n_nonmembers
-    )
-
-
-def _acceleration(estimate: CellEstimate, counts: Counts, tpr: float, fpr: float) -> float:
-    """BCa acceleration from the influence values of both samples, which here take two values each."""
-    by_tpr, by_fpr = (float(slope) for slope in _slopes(estimate, np.asarray(tpr), np.asarray(fpr)))
-    second = third = 0.0
-    for slope, rate, n in ((by_tpr, tpr, counts.n_members), (by_fpr, fpr, counts.n_nonmembers)):
-        spread = rate * (1.0 - rate)
-        second += slope**2 * spread / n
-        third += slope**3 * spread * (1.0 - 2.0 * rate) / n**2
-    return third / (6.0 * second**1.5) if second > 0 else 0.0
-
-
-def _limit(
-    level: float,
-    estimate: CellEstimate,
-    counts: Counts,
-    value: float,
-    replicates: tuple[FloatArray, FloatArray, FloatArray],
-    method: Method,
-) -> float:
-    drawn, tpr, fpr = replicates
-    at = counts.true_positives / counts.n_members, counts.false_positives / counts.n_nonmembers
-    studentized = method == "studentized"
-    return limit(
-        level,
+def _of_influence(estimate: InfluenceEstimate, clusters: Any, settings: dict[str, Any]) -> BootstrapResult:
+    parts = [np.atleast_2d(np.asarray(part, np.float64)).T for part in estimate.influence]
+    ids = _cluster_ids(clusters, [len(part) for part in parts], tuple_expected=True)
+    strata = [
+        Stratum(name, part - part.mean(axis=0), part - part.mean(axis=0), own)
+        for name, part, own in zip(("p_samples", "q_samples"), parts, ids, strict=True)
+    ]
+    value = np.asarray(estimate.value, np.float64)
+    return linear_interval(
         value,
-        drawn,
-        method=method,
-        acceleration=_acceleration(estimate, counts, *at) if method == "bca" else 0.0,
-        standard_error=float(_standard_error(estimate, counts, *map(np.asarray, at))) if studentized else 0.0,
-        replicate_errors=_standard_error(estimate, counts, tpr, fpr) if studentized else None,
+        strata,
+        lambda means: np.atleast_1d(value) + means[0] + means[1],
+        covers=f"what the estimator estimates, bias included: {estimate.target}",
+        status=estimate.status | (Status.SMALL_FOR_INTERVAL if min(map(len, parts)) < FEW_FOR_NEIGHBORS else Status.OK),
+        skewness=estimate.details.get("skewness"),
+        **settings,
     )
 
 
-def _exact(estimate: CellEstimate, counts: Counts, tail: float, *, lower: bool) -> float:
-    """The metric at Clopper-Pearson limits of both rates, half of ``tail`` each."""
-    for_tpr, for_fpr = clopper_pearson_lower, clopper_pearson_upper
-    if not lower:
-        for_tpr, for_fpr = for_fpr, for_tpr
-    tpr = for_tpr(counts.true_positives, counts.n_members, tail / 2.0)
-    fpr = for_fpr(counts.false_positives, counts.n_nonmembers, tail / 2.0)
-    return float(estimate.at_rates(tpr, fpr))
+def _of_values(values: Any, clusters: Any, statistic: Statistic | None, settings: dict[str, Any]) -> BootstrapResult:
+    several = isinstance(values, tuple)
+    samples = [_checked(sample, several, place) for place, sample in enumerate(values if several else (values,))]
+    ids = _cluster_ids(clusters, [len(sample) for sample in samples], tuple_expected=several)
+    if statistic is None and len(samples) > 1:
+        raise ValueError(
+            f"{len(samples)} samples were passed without statistic, which says how their means make one number; "
+            "pass for example statistic=lambda a, b: a - b."
+        )
+    centers = [sample.mean(axis=0) for sample in samples]
+    function = _Function(statistic, [one.std(axis=0) / np.sqrt(len(one)) for one in samples])
+    value, slopes = function.at(centers), function.slopes(centers)
+    flat = all(np.ndim(sample) == 1 for sample in (values if several else (values,)))
+    scalar = np.ndim(value) == 0 or (flat and np.size(value) == 1)
+    strata = [
+        Stratum(
+            f"sample {place}" if several else "values", sample - center, (sample - center) @ np.atleast_2d(slope).T, own
+        )
+        for place, (sample, center, slope, own) in enumerate(zip(samples, centers, slopes, ids, strict=True))
+    ]
+
+    def combine(means: list[FloatArray]) -> FloatArray:
+        drawn = function.at([center + part for center, part in zip(centers, means, strict=True)])
+        drawn = drawn.reshape(len(means[0]), -1)
+        if not np.isfinite(drawn).all():
+            raise ValueError(
+                "statistic is not finite at some resampled means; keep it defined around the means of the values."
+            )
+        return drawn
+
+    what = "the population mean" if statistic is None else "the statistic at the population means"
+    return linear_interval(
+        np.asarray(value).reshape(-1)[0] if scalar else np.asarray(value),
+        strata,
+        combine,
+        covers=f"{what} of the values, if {'records' if clusters is None else 'clusters'} are independent draws",
+        **settings,
+    )
+
+
+class _Function:
+    """A statistic of means with its slopes by central differences."""
+
+    def __init__(self, statistic: Statistic | None, scales: list[FloatArray]) -> None:
+        self._statistic = statistic
+        self._scales = scales
+
+    def at(self, means: list[FloatArray]) -> FloatArray:
+        if self._statistic is None:
+            return means[0]
+        found = np.asarray(self._statistic(*means), np.float64)
+        lead = np.shape(means[0])[:-1]
+        if found.shape[: len(lead)] != lead or found.ndim > len(lead) + 1:
+            raise ValueError(
+                f"statistic gave shape {found.shape} for means of shape {np.shape(means[0])}; the last axis of the "
+                f"means is the columns, and the answer must have shape {lead} or {(*lead, 's')}."
+            )
+        return found
+
+    def slopes(self, centers: list[FloatArray]) -> list[FloatArray]:
+        """Per sample ``(s, q)``."""
+        if self._statistic is None:
+            return [np.eye(len(centers[0]))]
+        found = []
+        for place, (center, scale) in enumerate(zip(centers, self._scales, strict=True)):
+            columns = []
+            for column in range(len(center)):
+                step = _STEP * scale[column] or 1e-6 * (1.0 + abs(center[column]))
+                ends = []
+                for sign in (1.0, -1.0):
+                    moved = [one.copy() for one in centers]
+                    moved[place][column] += sign * step
+                    ends.append(np.atleast_1d(self.at(moved)))
+                columns.append((ends[0] - ends[1]) / (2.0 * step))
+            found.append(np.stack(columns, axis=1))
+        if not all(np.isfinite(slope).all() for slope in found):
+            raise ValueError("statistic or its slope is not finite at the means of the values.")
+        return found
+
+
+def _checked(sample: Any, several: bool, place: int) -> FloatArray:
+    name = f"values[{place}]" if several else "values"
+    return _validate.finite(**{name: _validate.min_rows(2, **{name: _validate.as_records(**{name: sample})})})
+
+
+def _cluster_ids(clusters: Any, sizes: list[int], *, tuple_expected: bool) -> list[Any]:
+    if clusters is None:
+        return [None] * len(sizes)
+    given = list(clusters) if tuple_expected else [clusters]
+    if len(given) != len(sizes):
+        raise ValueError(f"clusters has {len(given)} arrays for {len(sizes)} samples; pass one per sample.")
+    ids = [np.asarray(one) for one in given]
+    for one, size in zip(ids, sizes, strict=True):
+        if one.shape != (size,):
+            raise ValueError(f"clusters has shape {one.shape}, but there are {size} records; pass one id per record.")
+        if len(np.unique(one)) < 2:
+            raise ValueError("clusters has a single id: at least 2 clusters are needed to see how they vary.")
+    return ids

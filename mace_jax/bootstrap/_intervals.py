@@ -21,13 +21,14 @@ def limit(
     *,
     method: Method,
     acceleration: float = 0.0,
+    bias: float | None = None,
     standard_error: float = 0.0,
     replicate_errors: FloatArray | None = None,
 ) -> float:
     """The one-sided limit below which the target lies with probability about ``level``.
 
-    BCa (Efron 1987) moves the quantile by the bias z0 of the replicates (ties count one half) and the acceleration;
-    studentized divides each replicate's error by its own standard error.
+    BCa (Efron 1987) moves the quantile by the acceleration and by the bias z0, which is ``bias`` or is read off the
+    replicates (ties count one half); studentized divides each replicate's error by its own standard error.
     """
     if method == "percentile":
         return float(np.quantile(replicates, level))
@@ -40,9 +41,10 @@ def limit(
             return estimate
         ratios = (replicates[usable] - estimate) / replicate_errors[usable]
         return float(estimate - standard_error * np.quantile(ratios, 1.0 - level))
-    below = np.mean(replicates < estimate) + 0.5 * np.mean(replicates == estimate)
-    if not 0.0 < below < 1.0:
-        return float(np.quantile(replicates, level))
-    bias = special.ndtri(below)
+    if bias is None:
+        below = np.mean(replicates < estimate) + 0.5 * np.mean(replicates == estimate)
+        if not 0.0 < below < 1.0:
+            return float(np.quantile(replicates, level))
+        bias = float(special.ndtri(below))
     shifted = bias + special.ndtri(level)
     return float(np.quantile(replicates, special.ndtr(bias + shifted / (1.0 - acceleration * shifted))))

@@ -28,8 +28,8 @@ from mace_jax.divergences._half_samples import (
 
 __all__ = ["HALF_SAMPLES", "Calibration"]
 
-HALF_SAMPLES = 100
-_MOST_ROWS = 1000  # of the larger sample; beyond, the ratio of variances hardly moves
+HALF_SAMPLES = 200
+_MOST_ROWS = 500  # of the larger sample; beyond, the ratio of variances hardly moves
 _FEWEST_ROWS = 20
 _FORMS = ("knn", "common_radius", "decision")
 _DIVERGENCES = ("kl", "renyi", "hellinger", "total_variation", "hockey_stick")

@@ -70,7 +70,7 @@ def kl(
         check_support: Compare n/4, n/2 and n records (at most 2000 of them are looked up); growth sets a flag.
         half_samples: Splits into disjoint halves that show how much the estimate varies: influence values alone miss
             what neighbors share (their standard error is .8 to 1.4 times the true one) and are scaled to it. The
-            splits are fixed; beyond 1000 records per sample a random part shows the ratio. 0 leaves them unscaled;
+            splits are fixed; beyond 500 records per sample a random part shows the ratio. 0 leaves them unscaled;
             forms other than "knn" and "common_radius", and records with copies, always are.
         seed: Fixes the folds of the fitted forms, which need it; nothing else is random.
 

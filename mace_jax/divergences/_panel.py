@@ -58,7 +58,7 @@ def panel(
         epsilon: Of "hockey_stick".
         neighbors: Lists from ``paired_knn`` of the same samples; then nothing is searched.
         check_support: As in ``kl``; looks up small subsets once, at the smallest k.
-        half_samples: As in ``kl``; one search of at most 1000 records per sample serves all.
+        half_samples: As in ``kl``; one search of at most 500 records per sample serves all.
 
     Returns:
         ``result[name][k]``, a ``DivergenceEstimate``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -116,13 +117,33 @@ def test_fractional_metrics_have_intervals_too():
 
 
 def test_bad_arguments(estimate):
-    with pytest.raises(TypeError, match="pass the result of optimal_membership_advantage"):
-        bootstrap([1.0, 2.0], seed=0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="values"):
+        bootstrap("scores", seed=0)
     with pytest.raises(ValueError, match="method='normal' is not known"):
         bootstrap(estimate, method="normal", seed=0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="weights='bayesian' is not known"):
+    with pytest.raises(ValueError, match="weights='bayesian' are not for counts"):
         bootstrap(estimate, weights="bayesian", seed=0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n_resamples=10 must be at least 100"):
         bootstrap(estimate, n_resamples=10, seed=0)
     with pytest.raises(ValueError, match="confidence_level=95 must lie strictly between 0 and 1"):
         bootstrap(estimate, confidence_level=95, seed=0)
+    with pytest.raises(ValueError, match="clusters does not apply to an advantage"):
+        bootstrap(estimate, clusters=np.arange(3), seed=0)
+    with pytest.raises(ValueError, match="target='mean' is not known"):
+        bootstrap(estimate, target="mean", seed=0)  # type: ignore[arg-type]
+
+
+def test_interval_for_the_estimators_own_mean(estimate):
+    own, truth = bootstrap(estimate, target="estimator", seed=0), bootstrap(estimate, seed=0)
+    assert own.low < estimate.lower_rule < own.high
+    assert "lower_rule" in own.covers
+    counts = estimate.held_out
+    tpr, fpr = counts.true_positive_rate, counts.false_positive_rate
+    binomial = np.sqrt(tpr * (1 - tpr) / counts.n_members + fpr * (1 - fpr) / counts.n_nonmembers)
+    pooled = (counts.true_positives + counts.false_positives) / (counts.n_members + counts.n_nonmembers)
+    at_null = np.sqrt(pooled * (1 - pooled) * (1 / counts.n_members + 1 / counts.n_nonmembers))
+    assert own.standard_error == pytest.approx(binomial * estimate.null.std(ddof=1) / at_null, rel=0.05)
+    assert truth.high >= own.high - 0.02
+    few = dataclasses.replace(estimate, null=estimate.null[:10])
+    with pytest.raises(ValueError, match="has 10 permutations"):
+        bootstrap(few, target="estimator", seed=0)
