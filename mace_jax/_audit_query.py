@@ -10,6 +10,8 @@ import numpy as np
 
 from mace_jax._types import FloatArray
 from mace_jax.bootstrap import bootstrap
+from mace_jax.bootstrap._roc_results import rate_limits
+from mace_jax.bootstrap._roc_sample import roc_sample
 from mace_jax.certificates._api import certify_crossfits
 from mace_jax.data import MembershipSample
 from mace_jax.estimators import KNN, Threshold
@@ -169,10 +171,11 @@ def _roc(members: FloatArray, nonmembers: FloatArray, label: str, confidence_lev
         # dense where FPR is small, where the log-log plot looks; every kept vertex is exact
         spread = [np.linspace(0, 1, _ROC_POINTS // 2), np.geomspace(1 / len(fpr), 1, _ROC_POINTS // 2 - 1)]
         keep = np.unique(np.rint(np.concatenate(spread) * (len(fpr) - 1)).astype(int))
-    points = []
+    points, ranked = [], roc_sample(members, nonmembers, None)
     for target in _TARGETS:
         point = curve.tpr_at_fpr(target, confidence_level=confidence_level)
-        points.append(OperatingPoint(target, point.realized_fpr, point.tpr, point.low, point.high))
+        limits = rate_limits(ranked, target, (1.0 - confidence_level) / 2.0)
+        points.append(OperatingPoint(target, point.realized_fpr, point.tpr, float(limits.low), float(limits.high)))
     return RocResult(label, curve.auc, low, high, tuple(fpr[keep].tolist()), tuple(tpr[keep].tolist()), tuple(points))
 
 

@@ -34,8 +34,8 @@ class Status(enum.IntFlag):
 _SENTENCES = {
     Status.TOO_FEW_SAMPLES: "Fewer than 30 members or non-members: intervals are wide and rules are poorly fitted.",
     Status.RARE_COUNTS: (
-        "A count behind the estimate is below 10, where a bootstrap cannot see the boundary; "
-        "the limits were widened to the Clopper-Pearson ones."
+        "A count behind the estimate is below 10, or below 20 for expected false positives, where a bootstrap cannot "
+        "see the boundary; the limits are exact binomial ones, and wide."
     ),
     Status.TIES: "Many query outputs are equal; tied neighbors were counted by their expected share.",
     Status.ZERO_DISTANCE: "Identical records were found at distance zero.",

@@ -16,8 +16,10 @@ install_import_hook(
         "mace_jax.estimators",
         "mace_jax_kernels.knn.xla",
         "mace_jax_kernels.radius_count",
+        "mace_jax_kernels.ranked_sums.xla",
         "mace_jax_kernels.select_k",
         "mace_jax_kernels.sorted_window",
+        "mace_jax_kernels.weighted_sums.xla",
     ],
     "beartype.beartype",
 )

@@ -7,8 +7,21 @@ from types import ModuleType
 from typing import Any
 
 from mace_jax.bootstrap._api import BootstrapResult, bootstrap
+from mace_jax.bootstrap._roc import RocBand, RocBootstrap, bootstrap_roc
+from mace_jax.bootstrap._simultaneous import simultaneous_band, step_down
+from mace_jax.bootstrap._sums import SumsAccumulator, replicate_sums
 
-__all__ = ["BootstrapResult", "bootstrap"]
+__all__ = [
+    "BootstrapResult",
+    "RocBand",
+    "RocBootstrap",
+    "SumsAccumulator",
+    "bootstrap",
+    "bootstrap_roc",
+    "replicate_sums",
+    "simultaneous_band",
+    "step_down",
+]
 
 
 class _CallableModule(ModuleType):

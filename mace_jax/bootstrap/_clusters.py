@@ -8,19 +8,24 @@ import numpy as np
 
 from mace_jax._types import FloatArray
 
-__all__ = ["cluster_sums"]
+__all__ = ["cluster_places", "cluster_sums"]
 
 
-def cluster_sums(values: FloatArray, clusters: Any) -> FloatArray:
-    """Per cluster the sum of its rows and, in the last column, their number: ``(clusters, c + 1)``, in sorted order."""
-    n, c = values.shape
+def cluster_places(clusters: Any, n: int) -> Any:
+    """The place ``(n,)`` of every row's cluster among the distinct ids in sorted order."""
     ids = _as_ids(clusters)
     if ids.shape != (n,):
         raise ValueError(f"clusters has shape {ids.shape}; it must be ({n},), one id per row.")
-    _, places = np.unique(ids, return_inverse=True)
+    return np.unique(ids, return_inverse=True)[1]
+
+
+def cluster_sums(values: FloatArray, places: Any, center: FloatArray | None = None) -> FloatArray:
+    """Sums of the rows of a cluster, less the center, and their number in the last column: ``(clusters, c + 1)``."""
+    c = values.shape[1]
     sums = np.empty((int(places.max()) + 1, c + 1))
     for column in range(c):
-        sums[:, column] = np.bincount(places, values[:, column])
+        shift = 0.0 if center is None else center[column]
+        sums[:, column] = np.bincount(places, values[:, column] - shift)
     sums[:, c] = np.bincount(places)
     return sums
 

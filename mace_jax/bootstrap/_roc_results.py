@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
 from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax._status import Status
 from mace_jax._types import FloatArray
-from mace_jax.bootstrap._intervals import Method, limit
+from mace_jax.bootstrap._intervals import limit
 from mace_jax.bootstrap._result import BootstrapResult
 from mace_jax.bootstrap._roc_limits import FEW_ALARMS, TprLimits, area_limits, error_freedom, tpr_limits
 from mace_jax.bootstrap._roc_sample import RocSample
@@ -91,7 +91,7 @@ def _result(
         standard_error=float(replicates.std(ddof=1)),
         distribution=replicates,
         confidence_level=level,
-        method=cast(Method, used),
+        method=used,
         covers=covers,
         status=status,
     )

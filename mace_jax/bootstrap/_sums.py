@@ -11,7 +11,7 @@ import numpy as np
 from mace_jax import _validate
 from mace_jax._random import key
 from mace_jax._types import FloatArray, Seed
-from mace_jax.bootstrap._clusters import cluster_sums
+from mace_jax.bootstrap._clusters import cluster_places, cluster_sums
 from mace_jax.neighbors._threads import in_threads, processors
 from mace_jax_kernels.weighted_sums import (
     CHAIN_ROWS,
@@ -27,6 +27,7 @@ __all__ = ["ResampleWeights", "SumsAccumulator", "replicate_sums"]
 ResampleWeights = Literal["poisson", "multinomial", "bayesian", "double_or_nothing"]
 Progress = Callable[[float], None]
 _BLOCK = 64
+_GROUPED_BYTES = 16 << 20
 
 
 def replicate_sums(
@@ -36,6 +37,7 @@ def replicate_sums(
     weights: ResampleWeights = "poisson",
     seed: Seed,
     purpose: str,
+    center: FloatArray | None = None,
     clusters: Any = None,
     devices: Sequence[Any] | None = None,
     replicate_batch: int | None = None,
@@ -48,11 +50,12 @@ def replicate_sums(
     seed and purpose have the same weights.
 
     Args:
-        values: ``(n, c)``; centered, because products of 256 rows add up in float32.
+        values: ``(n, c)``; centered, because products add up in float32.
         n_resamples: Replicates.
         weights: "poisson", "multinomial" (draws with replacement), "bayesian" (exponential), "double_or_nothing".
         seed: Fixes the weights, together with ``purpose``.
         purpose: What the replicates are for; another purpose has independent weights.
+        center: ``(c,)``, subtracted from every row part by part, which saves the memory of a centered copy.
         clusters: ``(n,)`` ids; rows of one cluster share a weight. Clusters are numbered in sorted order.
         devices: Devices that share the replicates; by default JAX's default device.
         replicate_batch: Replicates computed at a time on a device, rounded up to a multiple of 64.
@@ -62,15 +65,20 @@ def replicate_sums(
         ValueError: shapes or numbers do not fit.
 
     Peak memory beyond the values: ``16 n_resamples (c + 1)`` bytes for results, per worker about 6 MiB of weights and
-    ``32 replicate_batch (c + 1)``, per device ``4 * 65,536 (c + 2)``; multinomial weights need ``10 n (c + 1)`` and
-    32 MiB per worker, clusters ``8 (c + 2)`` bytes per cluster and ``24 n``. Time ``O(n n_resamples c)``.
+    ``32 replicate_batch (c + 1)``, ``4 * 65,536 (c + 2)`` per device, and ``24 n + 16 MiB`` for clusters. Multinomial
+    weights need ``5 n (c + 1)`` per device and 16 MiB per worker, and ``8 (c + 1)`` bytes per cluster. Time
+    ``O(n n_resamples c)``, or clusters in place of ``n`` where their sums fit into 16 MiB.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or len(values) == 0:
         raise ValueError(f"values has shape {values.shape}; it must be (n, c) with at least one row.")
     c = values.shape[1]
-    if clusters is not None:
-        values = cluster_sums(values, clusters)
+    places = None if clusters is None else cluster_places(clusters, len(values))
+    grouped = places is not None and (
+        weights == "multinomial" or 8 * (c + 1) * (int(places.max()) + 1) <= _GROUPED_BYTES
+    )
+    if grouped:  # a cluster is as good as the sum of its rows, and fewer weights are drawn
+        values, center, places = cluster_sums(values, places, center), None, None
     total = SumsAccumulator(
         values.shape[1],
         n_resamples=n_resamples,
@@ -78,12 +86,13 @@ def replicate_sums(
         seed=seed,
         purpose=purpose,
         n_total=len(values),
+        center=center,
         devices=devices,
         replicate_batch=replicate_batch,
         on_progress=on_progress,
     )
-    sums, totals = total.add(values).result()
-    return (sums, totals) if clusters is None else (sums[:, :c], sums[:, c])
+    sums, totals = total.add(values, clusters=places).result()
+    return (sums[:, :c], sums[:, c]) if grouped else (sums, totals)
 
 
 class SumsAccumulator:
@@ -99,6 +108,7 @@ class SumsAccumulator:
         seed: Fixes the weights, together with ``purpose``.
         purpose: What the replicates are for.
         n_total: Rows of all parts together; needed for multinomial weights, whose parts each go through all draws.
+        center: ``(n_columns,)``, subtracted from every row.
         devices: Devices that share the replicates.
         replicate_batch: Replicates computed at a time on a device.
         on_progress: Called with the fraction of a part that is done.
@@ -113,6 +123,7 @@ class SumsAccumulator:
         seed: Seed,
         purpose: str,
         n_total: int | None = None,
+        center: FloatArray | None = None,
         devices: Sequence[Any] | None = None,
         replicate_batch: int | None = None,
         on_progress: Progress | None = None,
@@ -126,6 +137,9 @@ class SumsAccumulator:
         self._n_columns = _validate.positive_int(minimum=0, n_columns=n_columns)
         self._weights: ResampleWeights = weights
         self._n_total = n_total
+        self._center = np.zeros(n_columns) if center is None else np.asarray(center, np.float64)
+        if self._center.shape != (n_columns,):
+            raise ValueError(f"center has shape {self._center.shape}; it must be ({n_columns},), one per column.")
         self._key = np.asarray(jax.random.key_data(key(seed, "bootstrap", purpose)), np.uint32)
         self._devices = [*devices] if devices is not None else [_default_device()]
         if not self._devices:
@@ -173,7 +187,7 @@ class SumsAccumulator:
         return self._sums[:, :-1].copy(), self._sums[:, -1].copy()
 
     def _settings(self) -> tuple[Any, ...]:
-        return (self._key.tolist(), self._weights, self._sums.shape, self._n_total)
+        return (self._key.tolist(), self._weights, self._sums.shape, self._n_total, self._center.tolist())
 
     def _workers(self) -> int:
         """One thread per device, and one per processor where they are what computes."""
@@ -186,7 +200,7 @@ class SumsAccumulator:
         n, platform, kind = len(values), self._devices[0].platform, self._weights
         workers = self._workers()
         if self._batch is None:
-            n_blocks = replicate_blocks(self.n_resamples, workers, platform=platform)
+            n_blocks = replicate_blocks(self.n_resamples, kind, workers, platform=platform)
         else:
             n_blocks = -(-self._batch // _BLOCK)
         padded, exponents = self._padded(values, chained_size(n))
@@ -222,9 +236,12 @@ class SumsAccumulator:
     def _padded(self, values: FloatArray, size: int) -> tuple[Any, Any]:
         """The values and a column of ones, in float32, with rows of zeros; columns are scaled by powers of two."""
         exponents = np.zeros(self._n_columns + 1, np.int32)
-        exponents[:-1] = np.frexp(np.maximum(values.max(axis=0), -values.min(axis=0)))[1]
-        padded = np.zeros((size, self._n_columns + 1), np.float32)
-        np.ldexp(values, -exponents[:-1], out=padded[: len(values), :-1], casting="same_kind")
+        largest = np.maximum(values.max(axis=0) - self._center, self._center - values.min(axis=0))
+        exponents[:-1] = np.frexp(largest)[1]
+        padded = _aligned_zeros(size, self._n_columns + 1)
+        for start in range(0, len(values), CHAIN_ROWS):
+            part = values[start : start + CHAIN_ROWS] - self._center
+            padded[start : start + len(part), :-1] = np.ldexp(part, -exponents[:-1])
         padded[: len(values), -1] = 1.0
         return padded, exponents
 
@@ -239,6 +256,14 @@ class SumsAccumulator:
             stop = min(start + workers, n_batches)
             in_threads(work, range(start, stop), workers)
             self._report(done + share * stop / n_batches)
+
+
+def _aligned_zeros(rows: int, columns: int) -> Any:
+    """Zeros, float32, from an address that JAX on a processor takes without a copy."""
+    size = 4 * rows * columns
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(np.float32).reshape(rows, columns)
 
 
 def _default_device() -> Any:

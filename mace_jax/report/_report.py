@@ -56,7 +56,7 @@ class OperatingPoint:
     target_fpr: float
     realized_fpr: float
     tpr: float
-    low: float  # pointwise Clopper-Pearson limits of the TPR at this threshold
+    low: float  # limits of the TPR at a true FPR of the target: the threshold's own error is in them
     high: float
 
 

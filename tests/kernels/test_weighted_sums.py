@@ -141,11 +141,12 @@ def test_float64():
 
 
 def test_replicates_per_call_follow_the_byte_budget():
-    assert api.replicate_blocks(10_000, platform="cpu") == 64
-    assert api.replicate_blocks(1000, 2, platform="cpu") == 8
-    assert api.replicate_blocks(1, platform="cpu") == 1
-    assert api.replicate_blocks(10**6, platform="gpu") == 1024
-    assert api.replicates_in_memory(1 << 20, 10_000) == 8
+    assert api.replicate_blocks(10_000, "poisson", platform="cpu") == 16
+    assert api.replicate_blocks(10_000, "bayesian", platform="cpu") == 64
+    assert api.replicate_blocks(1000, "poisson", 2, platform="cpu") == 8
+    assert api.replicate_blocks(1, "poisson", platform="cpu") == 1
+    assert api.replicate_blocks(10**6, "poisson", platform="gpu") == 256
+    assert api.replicates_in_memory(1 << 20, 10_000) == 4
     assert api.replicates_in_memory(1 << 27, 10_000) == 2
     assert api.chained_size(70_000) == 131_072 and api.chained_size(3) == 8
 
@@ -153,7 +154,7 @@ def test_replicates_per_call_follow_the_byte_budget():
 def test_bad_arguments():
     key, values = np.uint32([1, 2]), np.ones((3, 1), np.float32)
     with pytest.raises(NotImplementedError, match="weights='normal' are not known"):
-        weighted_sums(key, values, n_resamples=1, weights="normal")  # type: ignore[arg-type]
+        api._check(key, values, 1, "normal", 0, None, 0)
     with pytest.raises(NotImplementedError, match="implementation='cuda' does not exist"):
         weighted_sums(key, values, n_resamples=1, implementation="cuda")
     with pytest.raises(NotImplementedError, match="need n_total for a part"):
@@ -161,14 +162,14 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="n_total=2 must be at least"):
         weighted_sums(key, values, n_resamples=1, weights="multinomial", n_total=2)
     with pytest.raises(ValueError, match="must be two uint32 words"):
-        weighted_sums(np.arange(2), values, n_resamples=1)
+        api._check(np.arange(2), values, 1, "poisson", 0, None, 0)
     with pytest.raises(ValueError, match="must not be empty"):
         weighted_sums(key, values[:0], n_resamples=1)
     with pytest.raises(ValueError, match="must be float32 or float64"):
-        weighted_sums(key, values.astype(int), n_resamples=1)
+        api._check(key, values.astype(int), 1, "poisson", 0, None, 0)
     with pytest.raises(ValueError, match="n_resamples=0 must be at least 1"):
         weighted_sums(key, values, n_resamples=0)
     with pytest.raises(ValueError, match="rows has shape"):
-        weighted_sums(key, values, n_resamples=1, rows=np.arange(3))
+        api._check(key, values, 1, "poisson", 0, np.arange(3), 0)
     with pytest.raises(ValueError, match="first_row=-1"):
         weighted_sums(key, values, n_resamples=1, first_row=-1)

@@ -31,12 +31,12 @@ Weights = Literal["poisson", "double_or_nothing", "bayesian", "multinomial"]
 CHAIN_ROWS = 1 << 16
 """Rows whose sums are added up in the dtype of the values; beyond it they are added up in float64."""
 
-TILE_ROWS = 256
-"""Rows of one product: more are faster, but a float32 sum errs with the square root of how many it adds up."""
+_TILE_ROWS = 1024
+_BAYESIAN_TILE_ROWS = 256  # products with weights that are not whole round, the more so the longer their sums
 
 _WEIGHT_BYTES = {"cpu": 4 << 20}
 _ACCELERATOR_WEIGHT_BYTES = 64 << 20
-_COUNT_BYTES = 32 << 20
+_COUNT_BYTES = 16 << 20
 _WIDEST = {"xla_cpu_prefer_vector_width": 512}  # where a processor has less, the compiler uses what it has
 
 _tile_sums = functools.partial(jax.jit, static_argnames=("n_blocks", "kind", "tile_rows", "stored"))
@@ -45,12 +45,16 @@ _elsewhere = _tile_sums(xla.tile_sums)
 _draw_sums = jax.jit(xla.draw_sums, static_argnames=("n_replicates", "tile_rows"))
 
 
-def replicate_blocks(n_resamples: int, parts: int = 1, *, platform: str | None = None) -> int:
+def _tile_rows(kind: str) -> int:
+    return _BAYESIAN_TILE_ROWS if kind == "bayesian" else _TILE_ROWS
+
+
+def replicate_blocks(n_resamples: int, kind: str, parts: int = 1, *, platform: str | None = None) -> int:
     """How many blocks of 64 replicates to compute at a time: a power of two that leaves work for ``parts`` workers."""
     platform = platform or jax.default_backend()
     budget = _WEIGHT_BYTES.get(platform, _ACCELERATOR_WEIGHT_BYTES)
     share = -(-n_resamples // (REPLICATE_BLOCK * parts))
-    return min(bucket(share, 1), budget // (4 * REPLICATE_BLOCK * TILE_ROWS))
+    return min(bucket(share, 1), budget // (4 * REPLICATE_BLOCK * _tile_rows(kind)))
 
 
 def chained_size(n: int) -> int:
@@ -86,14 +90,14 @@ def sums_block(
     Returns:
         ``(64 * n_blocks, c)`` in the dtype of the values.
 
-    Peak memory beyond the operands, in bytes: ``320 * n_blocks * TILE_ROWS`` for Poisson weights and their
-    codes (512 for Bayesian ones), and four times the result.
+    Peak memory beyond the operands, in bytes: ``327,680 n_blocks`` for Poisson weights of a tile of 1024 rows and
+    their codes (131,072 for Bayesian ones, in tiles of 256), and 8 results.
     """
     platform = platform or jax.default_backend()
     settings: dict[str, Any] = {
         "n_blocks": n_blocks,
         "kind": kind,
-        "tile_rows": min(TILE_ROWS, values.shape[0]),
+        "tile_rows": min(_tile_rows(kind), values.shape[0]),
         "stored": platform == "cpu",
     }
     first_block = np.uint32(first_block) if isinstance(first_block, int) else first_block
@@ -131,12 +135,12 @@ def draws_block(
     """
     numbers = [jnp.asarray(number, jnp.uint32) for number in (first_replicate, n, first_row, n_total)]
     replicate, *counts = numbers
-    tile_rows = min(values.shape[0], TILE_ROWS)
+    tile_rows = min(values.shape[0], _TILE_ROWS)
     return _draw_sums(key, replicate, values, *counts, n_replicates=n_replicates, tile_rows=tile_rows)
 
 
 def replicates_in_memory(rows: int, n_resamples: int) -> int:
-    """How many replicates ``draws_block`` may count at a time: a power of two, 32 MiB of counts, but at least two.
+    """How many replicates ``draws_block`` may count at a time: a power of two, 16 MiB of counts, but at least two.
 
     (Products of a single row are added up one after the other, which rounds twice as much.)
     """
@@ -163,7 +167,8 @@ def weighted_sums(
     exponential. Multinomial weights count ``n_total`` draws with replacement, each a function of (key, replicate,
     draw): every part of the rows goes through all draws.
 
-    Sums err by a few roundings of the largest partial sum: center the values.
+    Sums err by a few roundings: of the result, and for Bayesian weights of the largest partial sum of 256 rows, so
+    center the values.
 
     Args:
         key: Two uint32 words.
@@ -181,7 +186,7 @@ def weighted_sums(
         rows, or an array in the dtype of the values while JAX is tracing.
 
     Peak memory beyond the operands and the result is that of ``sums_block`` plus one padded chain of rows; for
-    multinomial weights that of ``draws_block`` with 32 MiB of counts, plus all rows, padded. Another number of rows in
+    multinomial weights that of ``draws_block`` with 16 MiB of counts, plus all rows, padded. Another number of rows in
     the same bucket compiles nothing.
 
     Raises:
@@ -214,7 +219,7 @@ def weighted_sums(
     xp = jnp if traced else np
     first_block, skipped = divmod(first_replicate, REPLICATE_BLOCK)
     last_block = -(-(first_replicate + n_resamples) // REPLICATE_BLOCK)
-    step = replicate_blocks(n_resamples + skipped)
+    step = replicate_blocks(n_resamples + skipped, weights)
     sums: list[Any] = [0.0] * (-(-(last_block - first_block) // step))
     for start in range(0, n, CHAIN_ROWS):
         chain = values[start : start + CHAIN_ROWS]

@@ -32,13 +32,16 @@ def tile_sums(
 ) -> Float[Array, "b c"]:
     """Sums over the first ``n`` rows of padded values, tile after tile; tiles without valid rows are not visited.
 
-    Sums within a tile round as they come, sums of tiles are compensated: the error is that of ``tile_rows`` rows.
+    Values are split in two, so that products with whole weights and their sums within a tile are exact but for what
+    the second parts lose; sums of tiles are compensated.
 
     ``stored`` keeps the codes of a tile in memory: the branch around them is one that a compiler cannot merge into the
     products, which on a processor would draw the codes once per product and part.
     """
     draw = functools.partial(codes, key, first_block, n_blocks, kind=kind)
     precision = dot_precision()
+    split = kind != "bayesian" and values.dtype == jnp.float32
+    units = _units(values)
 
     def product(weights, here):
         flat = weights.reshape(-1, tile_rows).astype(values.dtype)
@@ -48,6 +51,7 @@ def tile_sums(
         start = tile * tile_rows
         rows_here = lax.dynamic_slice_in_dim(rows, start, tile_rows)
         here = lax.dynamic_slice_in_dim(values, start, tile_rows)
+        here = _in_two(here, units) if split else here
         if stored:
             shapes = jax.eval_shape(draw, rows_here)
             empty = lambda ids: tuple(jnp.zeros(shape.shape, shape.dtype) for shape in shapes)  # noqa: E731
@@ -57,9 +61,35 @@ def tile_sums(
         return [_plus(total, product(part, here)) for total, part in zip(sums, unpack(code, kind), strict=True)]
 
     shapes = jax.eval_shape(lambda rows: unpack(draw(rows), kind), rows[:tile_rows])
-    sums = [(jnp.zeros((*shape.shape[:2], values.shape[1]), values.dtype),) * 2 for shape in shapes]
+    c = values.shape[1] * (2 if split else 1)
+    sums = [(jnp.zeros((*shape.shape[:2], c), values.dtype),) * 2 for shape in shapes]
     sums = lax.fori_loop(0, (n + tile_rows - 1) // tile_rows, add, sums)
-    return _by_replicate(jnp.concatenate([total for total, _ in sums], axis=1), n_blocks)
+    return _by_replicate(jnp.concatenate([_whole(total, split) for total in sums], axis=1), n_blocks)
+
+
+def _units(values: jax.Array) -> jax.Array:
+    """2^-16 of the largest entry of every column, rounded up to a power of two."""
+    _, exponents = jnp.frexp(jnp.abs(values).max(axis=0))
+    return jnp.maximum(jnp.ldexp(jnp.ones_like(values[0]), exponents - 16), jnp.finfo(values.dtype).tiny)
+
+
+def _in_two(values: jax.Array, units: jax.Array) -> jax.Array:
+    """Columns rounded to whole units, then what is left of them.
+
+    Products of the first parts with small whole weights are whole multiples of a unit too: sums of them are exact as
+    long as they stay below 2^24 units, 256 times the largest entry.
+    """
+    coarse = jnp.round(values / units) * units
+    return jnp.concatenate([coarse, values - coarse], axis=1)
+
+
+def _whole(total: tuple[jax.Array, jax.Array], split: bool) -> jax.Array:
+    """A compensated sum, both parts of the columns together."""
+    sums, lost = total
+    if not split:
+        return sums
+    c = sums.shape[-1] // 2
+    return sums[..., :c] + (sums[..., c:] - lost[..., :c])
 
 
 def _plus(total: tuple[jax.Array, jax.Array], more: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -89,7 +119,7 @@ def draw_sums(
     tile_rows: int,
 ) -> Float[Array, "b c"]:
     """Sums of rows times how often ``n_total`` draws with replacement from as many rows hit them."""
-    size, c = values.shape
+    size = values.shape[0]
     replicates = (first_replicate + jnp.arange(n_replicates, dtype=jnp.uint32))[:, None]
     places = jnp.arange(n_replicates)[:, None]
 
@@ -106,12 +136,15 @@ def draw_sums(
     def add(tile, sums):
         start = tile * tile_rows
         here = lax.dynamic_slice_in_dim(values, start, tile_rows)
+        here = _in_two(here, units) if split else here
         counted = lax.dynamic_slice_in_dim(counts, start, tile_rows, axis=1)
         return _plus(sums, jnp.matmul(counted, here, precision=precision))
 
     precision = dot_precision()
-    sums, _ = lax.fori_loop(0, size // tile_rows, add, (jnp.zeros((n_replicates, c), values.dtype),) * 2)
-    return sums
+    split = values.dtype == jnp.float32
+    units = _units(values)
+    sums = (jnp.zeros((n_replicates, values.shape[1] * (2 if split else 1)), values.dtype),) * 2
+    return _whole(lax.fori_loop(0, size // tile_rows, add, sums), split)
 
 
 def _scaled(high: jax.Array, low: jax.Array, n: jax.Array) -> jax.Array:
