@@ -86,7 +86,9 @@ def bootstrap(
         ``BootstrapResult``; ``covers`` says for what, ``status`` what to beware of.
 
     Where a count behind an advantage is below 10 the limits for the truth are widened to the Clopper-Pearson ones.
-    Memory: one copy of the values in float32 and ``8 n_resamples (q + 1)`` bytes; never ``n_resamples n``.
+    Memory beyond the values: ``32 n_resamples (q + 1)`` bytes, ``24 n`` for one statistic at a time and about 20 MiB of
+    weights per processor, never ``n_resamples n``; "multinomial" adds ``10 n (q + 1)``, "studentized" two copies of the
+    values and more, clusters ``8 (q + 2)`` per cluster.
 
     Raises:
         TypeError: not numeric.
@@ -156,7 +158,7 @@ def _of_influence(estimate: InfluenceEstimate, clusters: Any, settings: dict[str
     parts = [np.atleast_2d(np.asarray(part, np.float64)).T for part in estimate.influence]
     ids = _cluster_ids(clusters, [len(part) for part in parts], tuple_expected=True)
     strata = [
-        Stratum(name, part - part.mean(axis=0), part - part.mean(axis=0), own)
+        Stratum(name, part, np.eye(part.shape[1]), own)
         for name, part, own in zip(("p_samples", "q_samples"), parts, ids, strict=True)
     ]
     value = np.asarray(estimate.value, np.float64)
@@ -181,15 +183,14 @@ def _of_values(values: Any, clusters: Any, statistic: Statistic | None, settings
             "pass for example statistic=lambda a, b: a - b."
         )
     centers = [sample.mean(axis=0) for sample in samples]
-    function = _Function(statistic, [one.std(axis=0) / np.sqrt(len(one)) for one in samples])
+    scales = [np.array([column.std() for column in one.T]) / np.sqrt(len(one)) for one in samples]  # no copy of all
+    function = _Function(statistic, scales)
     value, slopes = function.at(centers), function.slopes(centers)
     flat = all(np.ndim(sample) == 1 for sample in (values if several else (values,)))
     scalar = np.ndim(value) == 0 or (flat and np.size(value) == 1)
     strata = [
-        Stratum(
-            f"sample {place}" if several else "values", sample - center, (sample - center) @ np.atleast_2d(slope).T, own
-        )
-        for place, (sample, center, slope, own) in enumerate(zip(samples, centers, slopes, ids, strict=True))
+        Stratum(f"sample {place}" if several else "values", sample, np.atleast_2d(slope), own)
+        for place, (sample, slope, own) in enumerate(zip(samples, slopes, ids, strict=True))
     ]
 
     def combine(means: list[FloatArray]) -> FloatArray:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mace_jax._status import Status
 from mace_jax._types import FloatArray, Seed
@@ -22,21 +25,53 @@ _MOST_SKEWED = 1.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stratum:
-    """One sample: columns whose weighted means are resampled, and the influence of each record on each statistic."""
+    """One sample: columns whose weighted means are resampled, and how each statistic moves with these means."""
 
     name: str
-    columns: FloatArray  # (n, c), centered
-    influence: FloatArray  # (n, q), centered
+    values: FloatArray  # (n, c), as given: never copied
+    slopes: FloatArray  # (q, c)
     clusters: Any = None  # (n,) ids; records of one cluster share a weight
 
-    def units(self) -> FloatArray:
-        """Influence by unit of resampling, ``(units, q)``; its mean over records adds up to the statistic's error."""
+    @functools.cached_property
+    def center(self) -> FloatArray:
+        return self.values.mean(axis=0)
+
+    @functools.cached_property
+    def _inverse(self) -> NDArray[np.intp]:
+        return np.unique(self.clusters, return_inverse=True)[1]
+
+    def unit_influence(self, place: int) -> FloatArray:
+        """On one statistic, by unit of resampling; its mean over units is the mean over records."""
+        each = self.values @ self.slopes[place] - self.center @ self.slopes[place]
         if self.clusters is None:
-            return self.influence
-        _, inverse = np.unique(self.clusters, return_inverse=True)
-        total = np.zeros((inverse.max() + 1, self.influence.shape[1]))
-        np.add.at(total, inverse, self.influence)
-        return total * (len(total) / len(self.influence))
+            return each
+        total = np.bincount(self._inverse, weights=each)
+        return np.asarray(total * (len(total) / len(each)), np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moments:
+    """Sums over the units of all strata that make the variance and the third moment of one statistic."""
+
+    second: float
+    third: float
+    fewest: int
+    heavy: bool
+
+    @classmethod
+    def of(cls, strata: Sequence[Stratum], place: int) -> _Moments:
+        second = third = 0.0
+        fewest, heavy = sys.maxsize, False
+        for stratum in strata:
+            unit = stratum.unit_influence(place)
+            second += float((unit @ unit) / len(unit) ** 2)
+            third += float((unit * unit @ unit) / len(unit) ** 3)
+            fewest, heavy = min(fewest, len(unit)), heavy or _heavy(unit)
+        return cls(second, third, fewest, heavy)
+
+    @property
+    def acceleration(self) -> float:
+        return self.third / (6.0 * self.second**1.5) if self.second > 0.0 else 0.0
 
 
 def linear_interval(
@@ -61,32 +96,27 @@ def linear_interval(
     """
     statistics = np.ndim(value)
     value = np.atleast_1d(np.asarray(value, np.float64))
-    units = [stratum.units() for stratum in strata]
-    if min(map(len, units)) < _FEW:
+    moments = [_Moments.of(strata, place) for place in range(len(value))]
+    if min(one.fewest for one in moments) < _FEW:
         status |= Status.TOO_FEW_SAMPLES
+    if any(one.heavy for one in moments):
+        status |= Status.HEAVY_TAIL
     means, errors = [], np.zeros((n_resamples, len(value)))
-    for stratum, unit in zip(strata, units, strict=True):
-        columns = stratum.columns
+    for stratum in strata:
+        settings: dict[str, Any] = {
+            "n_resamples": n_resamples,
+            "weights": weights,
+            "seed": seed,
+            "purpose": stratum.name,
+        }
+        means.append(_means(stratum.values, center=stratum.center, clusters=stratum.clusters, **settings))
         if method == "studentized":
-            columns = np.concatenate([columns, stratum.influence, stratum.influence**2], axis=1)
-        sums, totals = replicate_sums(
-            columns,
-            n_resamples=n_resamples,
-            weights=weights,
-            seed=seed,
-            purpose=stratum.name,
-            clusters=stratum.clusters,
-        )
-        # a replicate whose weights are all 0 keeps the sample as it is
-        drawn = np.divide(sums, totals[:, None], out=np.zeros_like(sums), where=totals[:, None] > 0.0)
-        c, q = stratum.columns.shape[1], len(value)
-        means.append(drawn[:, :c])
-        if method == "studentized":
-            errors += np.maximum(drawn[:, c + q :] - drawn[:, c : c + q] ** 2, 0.0) / len(unit)
+            # clusters are rows here, in the order in which they are numbered there: the weights are the same
+            units = np.stack([stratum.unit_influence(place) for place in range(len(value))], axis=1)
+            first, second = np.split(_means(np.concatenate([units, units**2], axis=1), **settings), 2, axis=1)
+            errors += np.maximum(second - first**2, 0.0) / len(units)
     replicates = combine(means)
-    second = np.sum([(unit**2).sum(axis=0) / len(unit) ** 2 for unit in units], axis=0)
-    third = np.sum([(unit**3).sum(axis=0) / len(unit) ** 3 for unit in units], axis=0)
-    acceleration = np.divide(third, 6.0 * second**1.5, out=np.zeros_like(value), where=second > 0.0)
+    acceleration = np.array([one.acceleration for one in moments])
     bias: list[float | None] = [None] * len(value)
     if skewness is not None and method == "bca":
         skewness = np.clip(np.atleast_1d(skewness), -_MOST_SKEWED, _MOST_SKEWED)
@@ -103,7 +133,7 @@ def linear_interval(
                     method=method,
                     acceleration=float(acceleration[place]),
                     bias=bias[place],
-                    standard_error=float(np.sqrt(second[place])),
+                    standard_error=float(np.sqrt(moments[place].second)),
                     replicate_errors=np.sqrt(errors[:, place]) if method == "studentized" else None,
                 )
                 for place in range(len(value))
@@ -111,8 +141,6 @@ def linear_interval(
         )
         for level in (tail, 1.0 - tail)
     )
-    if any(_heavy(unit) for unit in units):
-        status |= Status.HEAVY_TAIL
     shape = (lambda array: float(array[0])) if statistics == 0 else np.asarray
     return BootstrapResult(
         low=shape(low),
@@ -126,6 +154,12 @@ def linear_interval(
     )
 
 
+def _means(values: FloatArray, **settings: Any) -> FloatArray:
+    """Resampled means, ``(b, c)``; where all weights are 0 the sample stays as it is."""
+    sums, totals = replicate_sums(values, **settings)
+    return np.divide(sums, totals[:, None], out=np.zeros_like(sums), where=totals[:, None] > 0.0)
+
+
 def _skewed(replicates: FloatArray, value: FloatArray, skewness: FloatArray) -> FloatArray:
     """Replicates bent by the quadratic term of a Cornish-Fisher expansion until their skewness is the given one."""
     scale = replicates.std(axis=0)
@@ -136,7 +170,10 @@ def _skewed(replicates: FloatArray, value: FloatArray, skewness: FloatArray) -> 
 
 def _heavy(unit: FloatArray) -> bool:
     """Whether a hundredth of the records makes over half of the variance of a statistic."""
-    if len(unit) < 100:
+    top = len(unit) // 100
+    if top == 0:
         return False
-    squared = np.sort(unit**2, axis=0)
-    return bool((squared[-(len(unit) // 100) :].sum(axis=0) > 0.5 * squared.sum(axis=0)).any())
+    squared = unit * unit
+    total = squared.sum()
+    squared.partition(len(unit) - top)
+    return bool(squared[-top:].sum() > 0.5 * total)
