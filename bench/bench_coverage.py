@@ -19,7 +19,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special
@@ -86,7 +86,11 @@ def advantage(cell: Cell, seed: int) -> Found:
         MembershipSample(*cell.draw(seed)), n_permutations=N_PERMUTATIONS, seed=seed
     )
     out = {}
-    for name, target in (("advantage, mean of the estimator", "estimator"), ("advantage, truth", "truth")):
+    targets: dict[str, Literal["truth", "estimator"]] = {
+        "advantage, mean of the estimator": "estimator",
+        "advantage, truth": "truth",
+    }
+    for name, target in targets.items():
         interval = bootstrap(estimate, n_resamples=N_RESAMPLES, confidence_level=LEVEL, target=target, seed=seed)
         out[name] = (estimate.lower_rule, interval.low, interval.high, estimate.status | interval.status)
     return out
@@ -142,7 +146,7 @@ def rows_of(cell: Cell, repetitions: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Coverage of intervals")
     parser.add_argument("--family", choices=sorted(FAMILIES))
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--part", default="1/1", help="every j-th cell from the i-th on, as i/j, to share the work")

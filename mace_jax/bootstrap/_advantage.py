@@ -90,8 +90,8 @@ def optimum_interval(
         confidence_level=confidence_level,
         method=method,
         covers=(
-            "the best advantage within the rules that were fitted; rules of another kind, or fitted on more records, "
-            "may do better"
+            "the best advantage within the rules that were fitted, more often than the level says; rules of another "
+            "kind, or fitted on more records, may do better"
         ),
         status=status,
     )

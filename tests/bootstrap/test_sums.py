@@ -20,6 +20,7 @@ from mace_jax_kernels.weighted_sums.reference import weighted_sums as oracle
 from tests._support import ROOT
 
 KINDS = ("poisson", "double_or_nothing", "bayesian", "multinomial")
+FIRST_KIND_AND_SLOWLY_THE_OTHERS = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 SETTINGS = {"n_resamples": 300, "seed": 5, "purpose": "test"}
 
 
@@ -55,7 +56,7 @@ def test_replicates_have_the_moments_of_a_bootstrap(weights):
     np.testing.assert_allclose(np.corrcoef(means.T), np.corrcoef(values.T), atol=0.04)
 
 
-@pytest.mark.parametrize("weights", KINDS)
+@pytest.mark.parametrize("weights", FIRST_KIND_AND_SLOWLY_THE_OTHERS)
 def test_no_batch_size_matters(weights):
     values = draws()
     expected = replicate_sums(values, weights=weights, **SETTINGS)

@@ -48,6 +48,7 @@ def test_bca_agrees_with_scipy():
     assert [ours.low, ours.high] == pytest.approx([theirs.low, theirs.high], abs=0.1 * values.std() / np.sqrt(300))
 
 
+@pytest.mark.slow
 def test_studentized_covers_a_skewed_mean_better_than_percentile():
     missed = {"percentile": 0, "studentized": 0, "bca": 0}
     for seed in range(300):

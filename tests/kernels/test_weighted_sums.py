@@ -10,6 +10,7 @@ import pytest
 from mace_jax_kernels.weighted_sums import api, cases, weighted_sums, xla
 
 KINDS = ("poisson", "double_or_nothing", "bayesian", "multinomial")
+FIRST_KIND_AND_SLOWLY_THE_OTHERS = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 BY_ROW = KINDS[:3]
 
 
@@ -33,7 +34,7 @@ def test_sums_equal_the_reference(name, weights):
         np.testing.assert_array_equal(found[:, -1], expected[:, -1])
 
 
-@pytest.mark.parametrize("weights", KINDS)
+@pytest.mark.parametrize("weights", FIRST_KIND_AND_SLOWLY_THE_OTHERS)
 def test_any_replicate_can_be_computed_alone(weights):
     key, values, _ = cases.make("two_tiles")
     whole = weighted_sums(key, values, n_resamples=300, weights=weights)

@@ -13,6 +13,7 @@ from mace_jax_kernels.weighted_sums.reference import weight_matrix
 
 KEY = np.uint32([0x12345678, 0x9ABCDEF0])
 KINDS = ("poisson", "double_or_nothing", "bayesian")
+FIRST_KIND_AND_SLOWLY_THE_OTHERS = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
 
 
 def draw(first_block, n_blocks, rows, kind, key=KEY):
@@ -69,7 +70,7 @@ def test_replicates_and_rows_are_uncorrelated(kind):
         assert np.abs(correlations).max() < 7.5 * size
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FIRST_KIND_AND_SLOWLY_THE_OTHERS)
 def test_blocks_and_rows_may_be_drawn_in_any_grouping(kind):
     rows = np.arange(70, dtype=np.uint32)
     whole = draw(0, 4, rows, kind)
