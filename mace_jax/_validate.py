@@ -16,6 +16,7 @@ __all__ = [
     "in_open_unit",
     "min_rows",
     "non_negative",
+    "one_of",
     "positive_int",
     "probability",
     "same_features",
@@ -124,3 +125,11 @@ def same_features(**arguments: NDArray[Any]) -> None:
             f"{name_a} has {a.shape[1]} columns but {name_b} has {b.shape[1]}; "
             "both must hold the same features in the same order."
         )
+
+
+def one_of(choices: tuple[str, ...], **argument: Any) -> Any:
+    """Return the value if it is one of the choices."""
+    name, value = _only(argument)
+    if value not in choices:
+        raise ValueError(f"{name}={value!r} is not known; pass one of {', '.join(map(repr, choices))}.")
+    return value

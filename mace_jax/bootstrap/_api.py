@@ -106,9 +106,8 @@ def bootstrap(
     """
     n_resamples = _validate.positive_int(minimum=100, n_resamples=n_resamples)
     confidence_level = _validate.in_open_unit(confidence_level=confidence_level)
-    for name, given, known in (("method", method, Method), ("weights", weights, ResampleWeights)):
-        if given not in get_args(known):
-            raise ValueError(f"{name}={given!r} is not known; pass one of {', '.join(map(repr, get_args(known)))}.")
+    _validate.one_of(get_args(Method), method=method)
+    _validate.one_of(get_args(ResampleWeights), weights=weights)
     if target not in (None, *get_args(Target)):
         raise ValueError(f"target={target!r} is not known; pass 'truth' or 'estimator'.")
     if weights == "double_or_nothing" and method == "bca":
@@ -258,6 +257,7 @@ def _checked(sample: Any, several: bool, place: int) -> FloatArray:
 
 
 def _cluster_ids(clusters: Any, sizes: list[int], *, tuple_expected: bool) -> list[Any]:
+    """Per sample None, or cluster numbers from 0 in the order of the ids."""
     if clusters is None:
         return [None] * len(sizes)
     given = list(clusters) if tuple_expected else [clusters]
@@ -267,6 +267,7 @@ def _cluster_ids(clusters: Any, sizes: list[int], *, tuple_expected: bool) -> li
     for one, size in zip(ids, sizes, strict=True):
         if one.shape != (size,):
             raise ValueError(f"clusters has shape {one.shape}, but there are {size} records; pass one id per record.")
-        if len(np.unique(one)) < 2:
-            raise ValueError("clusters has a single id: at least 2 clusters are needed to see how they vary.")
-    return ids
+    numbered = [np.unique(one, return_inverse=True)[1] for one in ids]
+    if any(one.max() == 0 for one in numbered):
+        raise ValueError("clusters has a single id: at least 2 clusters are needed to see how they vary.")
+    return numbered

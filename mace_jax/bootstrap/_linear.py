@@ -30,22 +30,18 @@ class Stratum:
     name: str
     values: FloatArray  # (n, c), as given: never copied
     slopes: FloatArray  # (q, c)
-    clusters: Any = None  # (n,) ids; records of one cluster share a weight
+    clusters: NDArray[np.intp] | None = None  # (n,) numbers from 0; records of one cluster share a weight
 
     @functools.cached_property
     def center(self) -> FloatArray:
         return self.values.mean(axis=0)
-
-    @functools.cached_property
-    def _inverse(self) -> NDArray[np.intp]:
-        return np.unique(self.clusters, return_inverse=True)[1]
 
     def unit_influence(self, place: int) -> FloatArray:
         """On one statistic, by unit of resampling; its mean over units is the mean over records."""
         each = self.values @ self.slopes[place] - self.center @ self.slopes[place]
         if self.clusters is None:
             return each
-        total = np.bincount(self._inverse, weights=each)
+        total = np.bincount(self.clusters, weights=each)
         return np.asarray(total * (len(total) / len(each)), np.float64)
 
 

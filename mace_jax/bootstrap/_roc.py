@@ -193,9 +193,8 @@ def bootstrap_roc(
     """
     n_resamples = _validate.positive_int(minimum=100, n_resamples=n_resamples)
     level = _validate.in_open_unit(confidence_level=confidence_level)
-    for name, given, known in (("method", method, RocMethod), ("weights", weights, RocWeights)):
-        if given not in get_args(known):
-            raise ValueError(f"{name}={given!r} is not known; pass one of {', '.join(map(repr, get_args(known)))}.")
+    _validate.one_of(get_args(RocMethod), method=method)
+    _validate.one_of(get_args(RocWeights), weights=weights)
     if weights == "double_or_nothing" and method == "bca":
         raise ValueError("weights='double_or_nothing' have no skewness for method='bca'; pass weights='poisson'.")
     rates = _checked_rates(false_positive_rates)

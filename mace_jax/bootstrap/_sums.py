@@ -128,9 +128,7 @@ class SumsAccumulator:
         replicate_batch: int | None = None,
         on_progress: Progress | None = None,
     ) -> None:
-        if weights not in get_args(ResampleWeights):
-            names = ", ".join(map(repr, get_args(ResampleWeights)))
-            raise ValueError(f"weights={weights!r} is not known; pass one of {names}.")
+        _validate.one_of(get_args(ResampleWeights), weights=weights)
         if weights == "multinomial" and n_total is None:
             raise ValueError("n_total=None, but multinomial weights need the number of rows of all parts; pass it.")
         self.n_resamples = _validate.positive_int(n_resamples=n_resamples)

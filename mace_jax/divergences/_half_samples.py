@@ -21,6 +21,7 @@ from scipy.special import digamma
 
 from mace_jax._random import generator
 from mace_jax._types import FloatArray
+from mace_jax.divergences._pair import Sample
 from mace_jax.neighbors import paired_knn
 
 __all__ = [
@@ -35,12 +36,6 @@ __all__ = [
 
 _LONGEST = 256
 _ROW_BLOCK = 2048
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Sample:
-    members: FloatArray
-    nonmembers: FloatArray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +55,7 @@ class Halves:
 def split(p: FloatArray, q: FloatArray, width: int, n_splits: int) -> Halves:
     """Search once, split ``n_splits`` times; the splits are the same for the same sizes."""
     n, m = len(p), len(q)
-    found = paired_knn(_Sample(p, q), min(width, _LONGEST, n - 1, m - 1))
+    found = paired_knn(Sample(p, q), min(width, _LONGEST, n - 1, m - 1))
     rng = generator(0, "half samples")
     half = np.zeros((n + m, n_splits), np.uint8)
     half[:n][np.argsort(rng.random((n, n_splits)), axis=0) < n // 2] = 1

@@ -14,7 +14,7 @@ from mace_jax._status import Status
 from mace_jax._types import FloatArray
 from mace_jax.neighbors import PairedNeighbors, paired_knn
 
-__all__ = ["Pair", "checked_pair", "known_method", "searched_pair"]
+__all__ = ["Pair", "Sample", "checked_pair", "known_method", "searched_pair"]
 
 _FEW = 30
 _MANY_FEATURES = 5
@@ -81,7 +81,9 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Sample:
+class Sample:
+    """Two sets of records, as ``paired_knn`` takes them."""
+
     members: FloatArray
     nonmembers: FloatArray
 
@@ -110,7 +112,7 @@ def searched_pair(p_samples: Any, q_samples: Any, k: int, *, neighbors: PairedNe
     if neighbors is None:
         orders = [_along_a_tree(rows) for rows in (p, q)]
         back = np.argsort(np.concatenate([orders[0], n + orders[1]]))
-        neighbors = paired_knn(_Sample(p[orders[0]], q[orders[1]]), min(k + wider, min(n, m) - 1))
+        neighbors = paired_knn(Sample(p[orders[0]], q[orders[1]]), min(k + wider, min(n, m) - 1))
     to_p = np.asarray(neighbors.to_members.squared_distances)[back]
     to_q = np.asarray(neighbors.to_nonmembers.squared_distances)[back]
     for name, lists in (("to_members", to_p), ("to_nonmembers", to_q)):

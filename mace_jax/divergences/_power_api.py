@@ -74,11 +74,8 @@ def renyi(
         return _renyi(cell_integral(p_samples, q_samples, order), order)
     pair = searched_pair(p_samples, q_samples, k, neighbors=neighbors, wider=max(0, 3 - k))
     found = renyi_of_pair(pair, k, order=order, check_support=check_support)
-    return Calibration(pair.p, pair.q, k, half_samples)(found, k, partial(_renyi_alone, k=k, order=order))
-
-
-def _renyi_alone(p: Any, q: Any, *, k: int, order: float) -> DivergenceEstimate:
-    return renyi(p, q, k=k, order=order, check_support=False, half_samples=0)
+    alone = partial(renyi, k=k, order=order, check_support=False, half_samples=0)
+    return Calibration(pair.p, pair.q, k, half_samples)(found, k, alone)
 
 
 def renyi_of_pair(pair: Pair, k: int, *, order: float, check_support: bool) -> DivergenceEstimate:

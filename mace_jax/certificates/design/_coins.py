@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +13,8 @@ from mace_jax import _validate
 from mace_jax._random import as_seed, generator
 from mace_jax._types import Seed
 from mace_jax.certificates._certificate import Certificate
-from mace_jax.certificates.design._file import fingerprint_of, pack, write_payload
+from mace_jax.certificates.design._base import AbstractDesign
+from mace_jax.certificates.design._file import pack
 from mace_jax.certificates.design._guesses import checked_scores, single_rules
 from mace_jax.certificates.design._one_run import Coins, OneRunMethod, certify_coins
 
@@ -28,7 +28,7 @@ FIXED_REST = (
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class CoinDesign:
+class CoinDesign(AbstractDesign):
     """Which candidates are trained on, by independent coins; draw it with ``independent_coins``."""
 
     included: NDArray[np.bool_]  # (n_records,)
@@ -117,27 +117,6 @@ class CoinDesign:
             assumptions,
             self.fingerprint,
         )
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the design; the same for a saved and loaded one."""
-        return fingerprint_of(self._payload())
-
-    def save(self, path: str | Path) -> Path:
-        """Write a JSON file that ``load_design`` reads; keep it from whoever makes the scores.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        return write_payload(path, self._payload())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
-            **self._payload(),
-            "included": self.included.astype(int).tolist(),
-            "fingerprint": self.fingerprint,
-        }
 
     def _payload(self) -> dict[str, Any]:
         return {

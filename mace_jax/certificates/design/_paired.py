@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -14,8 +13,9 @@ from mace_jax import _validate
 from mace_jax._random import as_seed, generator
 from mace_jax._types import Seed
 from mace_jax.certificates._certificate import Certificate
+from mace_jax.certificates.design._base import AbstractDesign
 from mace_jax.certificates.design._coins import FIXED_REST
-from mace_jax.certificates.design._file import fingerprint_of, pack, write_payload
+from mace_jax.certificates.design._file import pack
 from mace_jax.certificates.design._guesses import checked_scores, ranked_pairs
 from mace_jax.certificates.design._one_run import Coins, OneRunMethod, certify_coins
 
@@ -24,7 +24,7 @@ __all__ = ["PairedDesign", "paired_coins"]
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class PairedDesign:
+class PairedDesign(AbstractDesign):
     """Which record of every pair is trained on; draw it with ``paired_coins``.
 
     Pair i consists of rows 2 i and 2 i + 1 of the candidates.
@@ -92,27 +92,6 @@ class PairedDesign:
             "in it, did not depend on the coins."
         )
         return Coins(self.included, self.n_pairs, 0.5, "replace one record", (drawn, FIXED_REST), self.fingerprint)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the design; the same for a saved and loaded one."""
-        return fingerprint_of(self._payload())
-
-    def save(self, path: str | Path) -> Path:
-        """Write a JSON file that ``load_design`` reads; keep it from whoever makes the scores.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        return write_payload(path, self._payload())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
-            **self._payload(),
-            "included": self.included.astype(int).tolist(),
-            "fingerprint": self.fingerprint,
-        }
 
     def _payload(self) -> dict[str, Any]:
         return {"kind": "paired coins", "n_pairs": self.n_pairs, "seed": self.seed, "included": pack(self.included)}

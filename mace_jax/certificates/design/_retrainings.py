@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
@@ -15,8 +14,9 @@ from mace_jax._random import as_seed, generator
 from mace_jax._types import Seed
 from mace_jax.certificates._certificate import Certificate
 from mace_jax.certificates._counted import CountMethod
+from mace_jax.certificates.design._base import AbstractDesign
 from mace_jax.certificates.design._coins import FIXED_REST
-from mace_jax.certificates.design._file import fingerprint_of, pack, write_payload
+from mace_jax.certificates.design._file import pack
 from mace_jax.certificates.design._guesses import checked_scores, single_rules
 from mace_jax.certificates.design._one_run import ONE_RUN_METHODS, Coins, OneRunMethod, certify_coins
 from mace_jax.certificates.design._over_models import certify_candidates, certify_models
@@ -26,7 +26,7 @@ __all__ = ["RetrainingDesign", "retrainings"]
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class RetrainingDesign:
+class RetrainingDesign(AbstractDesign):
     """Which candidates each of several models is trained on; draw it with ``retrainings``."""
 
     included: NDArray[np.bool_]  # (n_models, n_records)
@@ -150,27 +150,6 @@ class RetrainingDesign:
         total = self.n_models * self.n_records
         assumptions = (drawn, FIXED_REST)
         return Coins(self.included, total, 0.5, "add or remove one record", assumptions, self.fingerprint)
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the design; the same for a saved and loaded one."""
-        return fingerprint_of(self._payload())
-
-    def save(self, path: str | Path) -> Path:
-        """Write a JSON file that ``load_design`` reads; keep it from whoever makes the scores.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        return write_payload(path, self._payload())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return {
-            **self._payload(),
-            "included": self.included.astype(int).tolist(),
-            "fingerprint": self.fingerprint,
-        }
 
     def _payload(self) -> dict[str, Any]:
         return {
