@@ -87,8 +87,8 @@ def bootstrap(
 
     Where a count behind an advantage is below 10 the limits for the truth are widened to the Clopper-Pearson ones.
     Memory beyond the values: ``32 n_resamples (q + 1)`` bytes, ``24 n`` for one statistic at a time and about 20 MiB of
-    weights per processor, never ``n_resamples n``; "multinomial" adds ``10 n (q + 1)``, "studentized" two copies of the
-    values and more, clusters ``8 (q + 2)`` per cluster.
+    weights per processor, never ``n_resamples n``; "multinomial" adds ``5 n (q + 1)``, at most 120 MiB, and
+    32 MiB; "studentized" two copies of the values and more, clusters ``8 (q + 2)`` per cluster.
 
     Raises:
         TypeError: not numeric.

@@ -28,6 +28,7 @@ ResampleWeights = Literal["poisson", "multinomial", "bayesian", "double_or_nothi
 Progress = Callable[[float], None]
 _BLOCK = 64
 _GROUPED_BYTES = 16 << 20
+_DRAWN_BYTES = 96 << 20  # of rows that share one pass through all draws
 
 
 def replicate_sums(
@@ -66,8 +67,9 @@ def replicate_sums(
 
     Peak memory beyond the values: ``16 n_resamples (c + 1)`` bytes for results, per worker about 6 MiB of weights and
     ``32 replicate_batch (c + 1)``, ``4 * 65,536 (c + 2)`` per device, and ``24 n + 16 MiB`` for clusters. Multinomial
-    weights need ``5 n (c + 1)`` per device and 16 MiB per worker, and ``8 (c + 1)`` bytes per cluster. Time
-    ``O(n n_resamples c)``, or clusters in place of ``n`` where their sums fit into 16 MiB.
+    weights need ``5 n (c + 1)`` per device, at most 120 MiB (more rows take more passes through the draws), and 16 MiB
+    per worker, and ``8 (c + 1)`` bytes per cluster. Time ``O(n n_resamples c)``, or clusters in place of ``n`` where
+    their sums fit into 16 MiB.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or len(values) == 0:
@@ -160,7 +162,11 @@ class SumsAccumulator:
         if self._weights == "multinomial":
             if clusters is not None:
                 raise NotImplementedError("multinomial weights take no clusters in parts; pass all rows to bootstrap.")
-            self._add_draws(values, first_row)
+            most = max(1, _DRAWN_BYTES // (4 * (self._n_columns + 1) * CHAIN_ROWS)) * CHAIN_ROWS
+            starts = range(0, len(values), most)
+            for done, start in enumerate(starts):
+                part = values[start : start + most]
+                self._add_draws(part, first_row + start, done / len(starts), 1.0 / len(starts))
             return self
         ids = None if clusters is None else _ids(clusters, len(values))
         starts = range(0, len(values), CHAIN_ROWS)
@@ -213,8 +219,8 @@ class SumsAccumulator:
 
         self._in_rounds(work, -(-self.n_resamples // (n_blocks * _BLOCK)), workers, done, share)
 
-    def _add_draws(self, values: FloatArray, first_row: int) -> None:
-        """Add rows, all draws of which are gone through."""
+    def _add_draws(self, values: FloatArray, first_row: int, done: float, share: float) -> None:
+        """Add rows, going through the draws of all rows."""
         n = len(values)
         padded, exponents = self._padded(values, chained_size(n))
         here = [jax.device_put((self._key, padded), device) for device in self._devices]
@@ -229,7 +235,7 @@ class SumsAccumulator:
             found = draws_block(words, batch * step, values, n, first_row, total, n_replicates=step)
             self._keep(batch * step, np.asarray(found, np.float64), exponents)
 
-        self._in_rounds(work, -(-self.n_resamples // step), workers, 0.0, 1.0)
+        self._in_rounds(work, -(-self.n_resamples // step), workers, done, share)
 
     def _padded(self, values: FloatArray, size: int) -> tuple[Any, Any]:
         """The values and a column of ones, in float32, with rows of zeros; columns are scaled by powers of two."""

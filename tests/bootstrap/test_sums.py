@@ -15,7 +15,7 @@ from scipy import stats
 from mace_jax._random import key
 from mace_jax.bootstrap._cells import resample_counts
 from mace_jax.bootstrap._sums import SumsAccumulator, replicate_sums
-from mace_jax_kernels.weighted_sums import api
+from mace_jax_kernels.weighted_sums import CHAIN_ROWS, api
 from mace_jax_kernels.weighted_sums.reference import weighted_sums as oracle
 from tests._support import ROOT
 
@@ -88,6 +88,17 @@ def test_more_rows_than_a_chain_are_added_in_float64():
     expected = oracle(words, values, 64, "poisson", 0, np.arange(len(values), dtype=np.uint32), 0, None)
     assert_same(found, (expected[:, :-1], expected[:, -1]), len(values), 2e-7)
     np.testing.assert_array_equal(found[1], expected[:, -1])
+
+
+def test_draws_are_passed_again_for_rows_that_do_not_fit_into_memory(monkeypatch):
+    values = draws(3 * CHAIN_ROWS - 7, 1)
+    settings = {"weights": "multinomial", "n_resamples": 4, "seed": 0, "purpose": "draws"}
+    whole = replicate_sums(values, **settings)
+    monkeypatch.setattr("mace_jax.bootstrap._sums._DRAWN_BYTES", 0)
+    seen: list[float] = []
+    parts = replicate_sums(values, **settings, on_progress=seen.append)
+    assert_same(parts, whole, len(values))
+    assert seen == sorted(seen) and seen[-1] == 1.0 and len(seen) == 3
 
 
 @pytest.mark.parametrize("weights", KINDS)
