@@ -53,7 +53,10 @@ _SENTENCES = {
         "Five or more features: neighbor distances concentrate, which pulls the estimate towards 0 by more than its "
         "standard error."
     ),
-    Status.HEAVY_TAIL: "A hundredth of the records carries over a fifth of a mean: the estimate is low and unstable.",
+    Status.HEAVY_TAIL: (
+        "A hundredth of the records carries over a fifth of a mean, or over half of the integral of a power of the "
+        "density ratio: the estimate is low and unstable."
+    ),
     Status.DEGENERATE: (
         "The estimate is within two standard errors of 0, where its first-order errors vanish: read the interval as "
         "one-sided or use a permutation test."

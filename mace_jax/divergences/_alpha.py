@@ -68,12 +68,12 @@ def noiseless(values: FloatArray, k: int, power: float) -> FloatArray:
     return mean + (values - mean) * math.sqrt(signal / max(variance, np.finfo(float).tiny))
 
 
-def heavy_tailed(terms: FloatArray) -> bool:
-    """Whether the largest hundredth of the terms holds more than a fifth of their sum."""
+def heavy_tailed(terms: FloatArray, share: float = _TOO_MUCH) -> bool:
+    """Whether the largest hundredth of the terms holds more than a share of their sum, by default a fifth."""
     if len(terms) < 100:
         return False
     top = np.sort(terms)[-(len(terms) // 100) :]
-    return bool(top.sum() > _TOO_MUCH * terms.sum())
+    return bool(top.sum() > share * terms.sum())
 
 
 def squared_l2(pair: Pair, k: int) -> tuple[float, tuple[FloatArray, FloatArray], dict[str, float]]:

@@ -82,7 +82,7 @@ def renyi_of_pair(pair: Pair, k: int, *, order: float, check_support: bool) -> D
     """``renyi`` on existing lists."""
     order = _checked_order(order)
     found = integral(pair, k, order)
-    if check_support and order > 1.0 and Status.ATOMS not in found.status:
+    if check_support and order > 0.5 and Status.ATOMS not in found.status:
         found = found._replace(status=found.status | support_status(pair, k, found.details))
     return _renyi(found, order)
 
