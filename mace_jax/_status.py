@@ -69,7 +69,7 @@ _SENTENCES = {
     ),
     Status.SMALL_FOR_INTERVAL: (
         "Fewer than 500 members or non-members: 95 % intervals around estimates from neighbors were found to cover "
-        "between 90 and 98 %."
+        "between 90 and 99 %."
     ),
     Status.LOWER_BOUND: (
         "The log ratio was clipped: no estimate of this kind can exceed the logarithm of the number of records."

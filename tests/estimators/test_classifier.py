@@ -73,8 +73,8 @@ def test_logistic_survives_perfect_separation(rng):
     "estimator",
     [
         Classifier(),
-        Classifier("mlp", **SMALL),
-        Classifier(nn.Dense(1), n_networks=2, learning_rate=0.05),
+        pytest.param(Classifier("mlp", **SMALL), marks=pytest.mark.slow),
+        pytest.param(Classifier(nn.Dense(1), n_networks=2, learning_rate=0.05), marks=pytest.mark.slow),
         Classifier(nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(2)]), **SMALL),
         Classifier(LogisticRegression()),
         Classifier(LogisticRegression(class_weight="balanced")),
@@ -100,7 +100,9 @@ def test_posterior_is_near_the_truth_at_equal_priors(estimator, rng):
 
 
 @pytest.mark.parametrize(
-    "kind", ["logistic", "mlp", RandomForestClassifier(20), LinearSVC()], ids=lambda kind: repr(kind)[:30]
+    "kind",
+    ["logistic", pytest.param("mlp", marks=pytest.mark.slow), RandomForestClassifier(20), LinearSVC()],
+    ids=lambda kind: repr(kind)[:30],
 )
 def test_decide_fold_is_fit_folds_decisions(kind, rng):
     train, labels = shift(rng, 60, 90, 2)
