@@ -45,8 +45,8 @@ _SENTENCES = {
         "refused, repeated records were counted as cells and only the others were compared by distance."
     ),
     Status.SUPPORT_MISMATCH: (
-        "The estimate keeps growing with the number of records, as it does where the first law puts mass that the "
-        "second lacks: the divergence is unbounded or far larger than shown; report total variation or "
+        "Over a tenth of the first sample lies where the second has hardly a record, or the estimate keeps growing with "
+        "the number of records: the divergence is larger than shown, if not unbounded; report total variation or "
         "Jensen-Shannon instead."
     ),
     Status.HIGH_DIMENSION: (

@@ -15,7 +15,7 @@ from mace_jax.divergences._atoms import atoms_and_rest
 from mace_jax.divergences._calibrate import HALF_SAMPLES, Calibration
 from mace_jax.divergences._ensemble import ensemble_neighbors, ensemble_weights
 from mace_jax.divergences._estimate import DivergenceEstimate, finish
-from mace_jax.divergences._growth import growth
+from mace_jax.divergences._growth import growth, out_of_reach
 from mace_jax.divergences._kl import RadiusTerms, common_radius_terms, near_k, radius_kl
 from mace_jax.divergences._pair import Pair, checked_pair, known_method, searched_pair
 from mace_jax.divergences._radii import common_radius
@@ -67,7 +67,8 @@ def kl(
         k: Neighbors; small k has little bias and much variance. Not used by the cell and fitted forms.
         estimator: What the fitted forms cross-fit; ``KNN()`` by default.
         neighbors: Lists from ``paired_knn`` of the same samples; nothing is searched again where they are long enough.
-        check_support: Compare n/4, n/2 and n records (at most 2000 of them are looked up); growth sets a flag.
+        check_support: Compare n/4, n/2 and n records (at most 2000 of them are looked up), and the reach of Q records
+            with where P records are: growth, or over a tenth of P out of reach, sets a flag.
         half_samples: Splits into disjoint halves that show how much the estimate varies: influence values alone miss
             what neighbors share (their standard error is .8 to 1.4 times the true one) and are scaled to it. The
             splits are fixed; beyond 500 records per sample a random part shows the ratio. 0 leaves them unscaled;
@@ -80,7 +81,9 @@ def kl(
     Biased towards 0 from two features on, by more than the standard error (unit normals 1 apart, 500 + 500 records,
     k = 5: truth .5, mean .48 with one feature, .43 with two, .36 with five). Do not use distance forms on copied
     records: with more than k copies of one, or over 1 % copies, they are refused and copies become cells (flag ATOMS).
-    Where P has mass that Q lacks, the divergence is infinite and the estimate grows like the logarithm of n.
+    Where P has mass that Q lacks, the divergence is infinite and the estimate grows like the logarithm of n. The
+    "classifier" form is off by a tenth to either side (1000 + 1000 normals 1 apart: truth .5, mean .44; of standard
+    deviation 1 against 2: truth .32, mean .35).
 
     Memory: ``32 (n + m) (2 k + 5)`` bytes of neighbor lists.
 
@@ -140,12 +143,12 @@ def kl_of_pair(pair: Pair, k: int, *, method: str, check_support: bool) -> Diver
 
 
 def support_status(pair: Pair, k: int, details: dict[str, Any]) -> Status:
-    """The growth flag; the growth itself goes into ``details``."""
+    """Whether P has mass where Q lacks it; the growth with the number of records goes into ``details``."""
     found = growth(pair, k)
     if found is None:
         return Status.OK
     details["growth_per_doubling"] = found[0] * math.log(2.0)
-    return Status.SUPPORT_MISMATCH if found[1] else Status.OK
+    return Status.SUPPORT_MISMATCH if found[1] or out_of_reach(pair, k) else Status.OK
 
 
 def _discrete(

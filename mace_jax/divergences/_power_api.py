@@ -11,6 +11,7 @@ from mace_jax._status import Status
 from mace_jax.divergences._alpha import squared_l2
 from mace_jax.divergences._calibrate import HALF_SAMPLES, Calibration
 from mace_jax.divergences._estimate import DivergenceEstimate, finish
+from mace_jax.divergences._growth import out_of_reach
 from mace_jax.divergences._integral import Integral, cell_integral, integral
 from mace_jax.divergences._kl_api import support_status
 from mace_jax.divergences._pair import Pair, known_method, searched_pair
@@ -46,7 +47,8 @@ def renyi(
         method: "knn", or "cells" for discrete records.
         k: Neighbors, more than ``order - 1``; the variance is finite above twice that.
         neighbors: Lists from ``paired_knn`` of the same samples.
-        check_support: As in ``kl``, for orders above 1, which are infinite where Q lacks mass.
+        check_support: As in ``kl``: reach for orders above 1/2, growth for orders above 1, which are infinite
+            where Q lacks mass.
         half_samples: As in ``kl``.
 
     Returns:
@@ -82,8 +84,11 @@ def renyi_of_pair(pair: Pair, k: int, *, order: float, check_support: bool) -> D
     """``renyi`` on existing lists."""
     order = _checked_order(order)
     found = integral(pair, k, order)
-    if check_support and order > 0.5 and Status.ATOMS not in found.status:
-        found = found._replace(status=found.status | support_status(pair, k, found.details))
+    if check_support and Status.ATOMS not in found.status:
+        if order > 1.0:
+            found = found._replace(status=found.status | support_status(pair, k, found.details))
+        elif order > 0.5 and out_of_reach(pair, k):
+            found = found._replace(status=found.status | Status.SUPPORT_MISMATCH)
     return _renyi(found, order)
 
 
@@ -109,7 +114,8 @@ def hellinger(
     Returns:
         ``DivergenceEstimate`` of the squared distance.
 
-    Biased towards 0 beyond one feature. Copies are treated as in ``kl``.
+    Biased towards 0 beyond one feature, and by 3 % with one where the laws hardly meet (1000 + 1000 normals 3 apart:
+    truth .675, mean .655). Copies are treated as in ``kl``.
 
     Memory: ``32 (n + m) k`` bytes of neighbor lists.
 

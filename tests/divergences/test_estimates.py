@@ -186,6 +186,12 @@ def test_unbounded_divergences_are_flagged():
     assert Status.SUPPORT_MISMATCH in dv.renyi(p, q, order=2.0).status
     assert Status.SUPPORT_MISMATCH not in dv.renyi(p, q, order=0.5).status
     assert Status.SUPPORT_MISMATCH not in dv.kl(*draws.gaussians(1.0, 1, 2000, 2000, seed=8)).status
+    far, near = (draws.gaussians(shift, 1, 1000, 1000, seed=8) for shift in (2.5, 1.0))
+    for form in (dv.kl, lambda p, q: dv.renyi(p, q, order=0.9), lambda p, q: dv.renyi(p, q, order=2.0)):
+        assert Status.SUPPORT_MISMATCH in form(*far).status
+        assert Status.SUPPORT_MISMATCH not in form(*near).status
+    assert Status.HEAVY_TAIL in dv.renyi(*far, order=2.0).status
+    assert Status.HEAVY_TAIL not in dv.renyi(*near, order=2.0).status
     assert Status.SUPPORT_MISMATCH in dv.kl(np.arange(40) % 2, np.zeros(60), method="cells").status
     assert abs(dv.total_variation(p, q).value - 0.5) < 0.04
 
