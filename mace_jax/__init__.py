@@ -16,7 +16,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mace_jax import certificates, datasets, divergences, estimators, metrics, models, neighbors, queries
+    from mace_jax import (
+        certificates,
+        data,
+        datasets,
+        divergences,
+        estimators,
+        metrics,
+        models,
+        neighbors,
+        queries,
+        utility,
+    )
     from mace_jax._audit import audit
     from mace_jax._self_test import SelfTest, self_test
     from mace_jax.bootstrap import bootstrap
@@ -41,7 +52,18 @@ _HOME = {
     "self_test": "mace_jax._self_test",
 }
 _SUBMODULES = frozenset(
-    ("certificates", "datasets", "divergences", "estimators", "metrics", "models", "neighbors", "queries")
+    (
+        "certificates",
+        "data",
+        "datasets",
+        "divergences",
+        "estimators",
+        "metrics",
+        "models",
+        "neighbors",
+        "queries",
+        "utility",
+    )
 )
 
 __all__ = [
@@ -54,6 +76,7 @@ __all__ = [
     "bootstrap",
     "certificates",
     "certify",
+    "data",
     "datasets",
     "divergences",
     "estimators",
@@ -65,6 +88,7 @@ __all__ = [
     "optimal_membership_advantage",
     "queries",
     "self_test",
+    "utility",
 ]
 
 

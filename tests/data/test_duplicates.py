@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mace_jax.data import _duplicates, count_shared_rows, duplicated_share
+from mace_jax.data import _duplicates, count_shared_rows, duplicated_share, first_equal_row
 
 
 def naive_shared(a: np.ndarray, b: np.ndarray) -> int:
@@ -60,3 +60,22 @@ def test_scores_and_widths() -> None:
     assert duplicated_share([1.0]) == 0.0
     with pytest.raises(ValueError, match="a has 1 columns but b has 2"):
         count_shared_rows([1.0], [[1.0, 2.0]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 40), st.integers(1, 3), st.integers(1, 3), st.sampled_from(["f4", "f8", "i2"]), st.integers(0, 99)
+)
+def test_first_equal_row_against_the_naive_search(n: int, width: int, levels: int, dtype: str, seed: int) -> None:
+    rows = np.random.default_rng(seed).integers(-levels, levels, (n, width)).astype(dtype)
+    naive = [next(j for j in range(i + 1) if (rows[j] == rows[i]).all()) for i in range(n)]
+    assert first_equal_row(rows).tolist() == naive
+
+
+def test_first_equal_row_of_missing_values_and_signed_zeros(monkeypatch) -> None:
+    rows = np.array([[np.nan, 0.0], [1.0, 2.0], [np.copysign(np.nan, -1), -0.0], [1.0, np.nan]])
+    assert first_equal_row(rows).tolist() == [0, 1, 0, 3]
+    monkeypatch.setattr(_duplicates, "_BLOCK_BYTES", 16)
+    assert first_equal_row(rows).tolist() == [0, 1, 0, 3]
+    with pytest.raises(TypeError, match="a has dtype <U1"):
+        first_equal_row(["x"])
