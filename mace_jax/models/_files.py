@@ -19,8 +19,8 @@ __all__ = ["load", "saved_kind", "save"]
 _FORMAT = "mace_jax model 1"
 
 
-def save(fitted: Any, directory: str | os.PathLike[str]) -> Path:
-    """Write the fitted model into ``directory``."""
+def save(fitted: Any, directory: str | os.PathLike[str], **arrays: np.ndarray) -> Path:
+    """Write the fitted model into ``directory``, with arrays that only its kind has."""
     about = {
         "settings": fitted.settings.to_dict(),
         "steps": fitted.steps,
@@ -35,6 +35,7 @@ def save(fitted: Any, directory: str | os.PathLike[str]) -> Path:
         "low": fitted.scaling.low,
         "span": fitted.scaling.span,
         "parameters": jax.tree.map(np.asarray, fitted.parameters),
+        **arrays,
     }
     return checkpoint.write(directory, checkpoint.MODEL_FILE, content)
 
@@ -45,9 +46,12 @@ def saved_kind(directory: str | os.PathLike[str]) -> str:
 
 
 def load(
-    directory: str | os.PathLike[str], settings_class: Any, trainer: Callable[[Any, int, int], Any]
+    directory: str | os.PathLike[str], settings_class: Any, trainer: Callable[[Any, int, int], Any], *arrays: str
 ) -> dict[str, Any]:
-    """Constructor arguments of a fitted model; weights are checked against the shapes the settings imply."""
+    """Constructor arguments of a fitted model, with the named arrays that only its kind has.
+
+    Weights are checked against the shapes the settings imply.
+    """
     content, about = _read(directory)
     kind = about["settings"]["kind"]
     if kind != settings_class.__name__:
@@ -59,6 +63,9 @@ def load(
     shapes = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), [expected["parameters"], parameters])
     if shapes[0] != shapes[1]:
         raise ValueError(f"the weights in {directory} do not fit its settings; the file is damaged: save it again.")
+    missing = [name for name in arrays if name not in content]
+    if missing:
+        raise ValueError(f"{directory} holds a {kind} without {missing}; the file is damaged: save it again.")
     return {
         "settings": settings,
         "parameters": parameters,
@@ -67,6 +74,7 @@ def load(
         "steps": about["steps"],
         "seed": int(about["seed"]),
         "history": tuple(tuple(row) for row in about["history"]),
+        **{name: content[name] for name in arrays},
     }
 
 

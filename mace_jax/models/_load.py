@@ -6,14 +6,27 @@ import os
 
 from mace_jax.models import _files
 from mace_jax.models.gan import FittedGAN
+from mace_jax.models.metric_vae import FittedMetricPrivateVAE
+from mace_jax.models.pigan import FittedPIGAN
+from mace_jax.models.privgan import FittedPrivGAN
 from mace_jax.models.vae import FittedVAE
+from mace_jax.models.wgan_gp import FittedWGANGP
 
 __all__ = ["load"]
 
-_KINDS = {"GAN": FittedGAN, "VAE": FittedVAE}
+Fitted = FittedGAN | FittedMetricPrivateVAE | FittedPIGAN | FittedPrivGAN | FittedVAE | FittedWGANGP
+
+_KINDS: dict[str, type[Fitted]] = {
+    "GAN": FittedGAN,
+    "MetricPrivateVAE": FittedMetricPrivateVAE,
+    "PIGAN": FittedPIGAN,
+    "PrivGAN": FittedPrivGAN,
+    "VAE": FittedVAE,
+    "WGANGP": FittedWGANGP,
+}
 
 
-def load(directory: str | os.PathLike[str]) -> FittedGAN | FittedVAE:
+def load(directory: str | os.PathLike[str]) -> Fitted:
     """Read a fitted model of any kind.
 
     Args:

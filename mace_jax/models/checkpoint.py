@@ -1,4 +1,4 @@
-"""Model and training state on disk: one msgpack file each, replaced atomically, never pickle."""
+"""Model, training state and history on disk: one file each, replaced atomically, never pickle."""
 
 from __future__ import annotations
 
@@ -12,20 +12,38 @@ from typing import Any
 import numpy as np
 from flax import serialization
 
-__all__ = ["MODEL_FILE", "TRAINING_FILE", "fingerprint", "read", "write"]
+__all__ = ["HISTORY_FILE", "MODEL_FILE", "TRAINING_FILE", "fingerprint", "read", "sweep", "write", "write_lines"]
 
 MODEL_FILE = "model.msgpack"
 TRAINING_FILE = "training.msgpack"
+HISTORY_FILE = "history.jsonl"
 
 
 def write(directory: str | os.PathLike[str], name: str, content: dict[str, Any]) -> Path:
     """Write ``content`` so that a reader sees the old file or the new one, never a part."""
+    return _replace(directory, name, serialization.msgpack_serialize(content))
+
+
+def write_lines(directory: str | os.PathLike[str], name: str, rows: list[dict[str, Any]]) -> Path:
+    """Write one JSON object per line, in the same way."""
+    return _replace(directory, name, "".join(f"{json.dumps(row)}\n" for row in rows).encode())
+
+
+def sweep(directory: str | os.PathLike[str], *names: str) -> None:
+    """Delete what a killed process left half-written."""
+    for name in names:
+        for path in Path(directory).glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
+
+
+def _replace(directory: str | os.PathLike[str], name: str, data: bytes) -> Path:
+    """Put the data beside the old file, safely on disk, and then in its place."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(serialization.msgpack_serialize(content))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, folder / name)

@@ -31,6 +31,17 @@ class Scaling:
         high = np.broadcast_to(records.max(axis=axis), records.shape[1:])
         return cls(low.astype(np.float64), (high - low).astype(np.float64))
 
+    @classmethod
+    def known(cls, bounds: Any, n_features: int) -> Scaling:
+        """Range of each column from public knowledge: two numbers, or two rows of one number per column."""
+        array = np.asarray(bounds, np.float64)
+        if array.shape not in ((2,), (2, n_features)):
+            raise ValueError(f"bounds has shape {array.shape}; pass (low, high), or two rows of {n_features} numbers.")
+        low, high = (np.broadcast_to(side, (n_features,)).copy() for side in array)
+        if not (np.isfinite(array).all() and (low < high).all()):
+            raise ValueError(f"bounds={array.tolist()!r} must be finite, with every lower bound below its upper bound.")
+        return cls(low, high - low)
+
     def to_unit(self, records: FloatArray) -> np.ndarray:
         """Training records land in [0, 1]; a constant column becomes 0, whatever a new record holds there."""
         unit = (records - self.low) / np.where(self.span > 0, self.span, np.inf)
@@ -57,6 +68,17 @@ class Labels:
         values, counts = np.unique(_as_labels(labels, n_records), return_counts=True)
         made = cls(tuple(values.tolist()), tuple((counts / n_records).tolist()))
         return made, made.one_hot(labels, n_records)
+
+    @classmethod
+    def known(cls, values: Any) -> Labels:
+        """Labels from public knowledge, with equal shares; None for an unconditional model."""
+        if values is None:
+            return cls()
+        array = _as_labels(values, len(values))
+        distinct = np.unique(array)
+        if not len(array) or len(distinct) != len(array):
+            raise ValueError(f"label_values={list(values)!r} must name each possible label once.")
+        return cls(tuple(distinct.tolist()), (1.0 / len(distinct),) * len(distinct))
 
     def __len__(self) -> int:
         return len(self.values)

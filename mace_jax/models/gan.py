@@ -1,9 +1,8 @@
-"""A generative adversarial network on flat records: the plain target that membership attacks start from."""
+"""A generative adversarial network: the plain target that membership attacks start from."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from pathlib import Path
 from typing import Any, final
@@ -12,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from mace_jax import _random, _validate
+from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _files, _settings
+from mace_jax.models import _files, _settings, adversarial
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.layers import MLP, outputs
-from mace_jax.models.train import AbstractTrainer, in_blocks, train
+from mace_jax.models.losses import fooling_loss, real_or_fake_loss
+from mace_jax.models.networks import AbstractNetworks
+from mace_jax.models.train import AbstractTrainer, train
 
 __all__ = ["GAN", "FittedGAN"]
 
@@ -27,7 +27,7 @@ __all__ = ["GAN", "FittedGAN"]
 @final
 @dataclasses.dataclass(frozen=True)
 class GAN:
-    """Settings of a generative adversarial network of two multilayer perceptrons.
+    """Settings of a generative adversarial network, by default of two multilayer perceptrons.
 
     The generator maps Gaussian noise to records; the discriminator learns to tell them from the training records
     (non-saturating loss, alternating Adam updates). A discriminator trained long on few records knows them: its logit
@@ -43,10 +43,13 @@ class GAN:
         batch_size: Records per update, drawn with replacement.
         real_target: Probability the discriminator should give to training records; below 1 keeps its logits finite.
         scaling: ``"per_column"`` scales each column by its own range (tables), ``"common"`` all by one (images).
+        networks: ``ConvNetworks``, ``DCGANNetworks`` or ``MLPNetworks``; None for multilayer perceptrons of the
+            widths above.
+        adam_eps: Adam's term against division by zero.
 
     Raises:
         TypeError: a setting is of the wrong type.
-        ValueError: a setting is out of range.
+        ValueError: a setting is out of range, or widths are given beside ``networks``.
 
     References:
         Goodfellow et al. (2014), Generative adversarial nets. Salimans et al. (2016) for the one-sided target.
@@ -66,25 +69,17 @@ class GAN:
     batch_size: int = 64
     real_target: float = 0.9
     scaling: ScalingKind = "per_column"
+    networks: AbstractNetworks | None = None
+    adam_eps: float = 1e-8
 
     def __post_init__(self) -> None:
         """Check every setting; lists become tuples."""
-        _validate.positive_int(latent_dim=self.latent_dim)
-        _validate.positive_int(batch_size=self.batch_size)
-        _settings.widths(self, "generator_hidden")
-        _settings.widths(self, "discriminator_hidden")
-        _settings.positive(generator_learning_rate=self.generator_learning_rate)
-        _settings.positive(discriminator_learning_rate=self.discriminator_learning_rate)
-        _validate.probability(beta1=self.beta1)
-        if not 0.5 < self.real_target <= 1.0:
-            raise ValueError(
-                f"real_target={self.real_target!r} must lie in (0.5, 1]; pass for example real_target=0.9."
-            )
-        _settings.choice("scaling", self.scaling, ("per_column", "common"))
+        adversarial.check(self)
+        adversarial.real_target(self.real_target)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; ``GAN.from_dict`` reads them back."""
-        return _settings.to_dict(self)
+        return adversarial.to_dict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GAN:
@@ -121,16 +116,15 @@ class GAN:
 
         Raises:
             TypeError: records or labels are not usable.
-            ValueError: fewer than 2 records, NaN, or a checkpoint of another run.
+            ValueError: fewer than 2 records, NaN, records the networks do not fit, or a checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
-        values = _validate.finite(records=_validate.min_rows(2, records=_validate.as_records(records=records)))
-        steps, seed = _validate.positive_int(steps=steps), _random.as_seed(seed)
-        coding, one_hot = Labels.fit(labels, len(values))
-        scaling = Scaling.fit(values, self.scaling)
+        unit, one_hot, scaling, coding, steps, seed = adversarial.training_data(
+            self, records, labels, steps=steps, seed=seed
+        )
         trained = train(
-            _Trainer(self, values.shape[1], len(coding)),
-            scaling.to_unit(values),
+            _Trainer(self, unit.shape[1], len(coding)),
+            unit,
             one_hot,
             steps=steps,
             seed=seed,
@@ -174,8 +168,10 @@ class FittedGAN:
         """
         n = _validate.positive_int(n=n)
         one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
-        generate = functools.partial(_generate, self._trainer, self.parameters, _random.key(seed, "sample"))
-        return self.scaling.from_unit(in_blocks(generate, np.arange(n, dtype=np.int32), one_hot))
+        rows = np.arange(n, dtype=np.int32)
+        return self.scaling.from_unit(
+            adversarial.draw(self._trainer.pair, self.parameters["generator"], seed, rows, one_hot)
+        )
 
     def discriminator_score(self, records: Any, *, labels: Any = None) -> FloatArray:
         """Discriminator logit of each record, higher = judged more real; each record is scored alone.
@@ -196,10 +192,10 @@ class FittedGAN:
         """
         values = _settings.model_records(records, len(self.scaling.low))
         unit = self.scaling.to_unit(values)
-        score = functools.partial(_score, self._trainer, self.parameters)
-        logits = np.stack([in_blocks(score, unit, one_hot) for one_hot in self.labels.candidates(labels, len(unit))])
-        shares = np.ones(1) if len(logits) == 1 else np.asarray(self.labels.shares)
-        return np.logaddexp.reduce(logits.astype(np.float64) + np.log(shares)[:, None], axis=0)
+        pair, weights = self._trainer.pair, self.parameters["discriminator"]
+        candidates = self.labels.candidates(labels, len(unit))
+        logits = np.stack([adversarial.scores(pair, weights, unit, one_hot) for one_hot in candidates])
+        return adversarial.label_odds(self.labels, logits)
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
@@ -236,80 +232,44 @@ class _Trainer(AbstractTrainer):
     def losses(self) -> tuple[str, ...]:
         return ("discriminator", "generator")
 
-    def generate(self, parameters: Any, noise: Float[Array, "n z"], one_hot: Float[Array, "n c"]) -> Array:
-        network = MLP((*self.settings.generator_hidden, self.n_features))
-        return jnp.tanh(outputs(network, parameters["generator"], noise, one_hot))
-
-    def logit(self, parameters: Any, records: Float[Array, "n d"], one_hot: Float[Array, "n c"]) -> Array:
-        network = MLP((*self.settings.discriminator_hidden, 1))
-        return outputs(network, parameters["discriminator"], records, one_hot)[:, 0]
+    @property
+    def pair(self) -> adversarial.Pair:
+        networks = adversarial.networks_of(self.settings)
+        return adversarial.Pair(networks, self.settings.latent_dim, self.n_features, self.n_labels)
 
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
+        settings = self.settings
         rates = {
-            "generator": self.settings.generator_learning_rate,
-            "discriminator": self.settings.discriminator_learning_rate,
+            "generator": settings.generator_learning_rate,
+            "discriminator": settings.discriminator_learning_rate,
         }
-        return {name: optax.adam(rate, b1=self.settings.beta1) for name, rate in rates.items()}
+        return {name: optax.adam(rate, b1=settings.beta1, eps=settings.adam_eps) for name, rate in rates.items()}
 
     def initial(self, key: Array) -> dict[str, Any]:
-        settings = self.settings
-        first, second = jax.random.split(key)
-        noise = jnp.zeros((1, settings.latent_dim + self.n_labels), jnp.float32)
-        record = jnp.zeros((1, self.n_features + self.n_labels), jnp.float32)
-        parameters = {
-            "generator": MLP((*settings.generator_hidden, self.n_features)).init(first, noise),
-            "discriminator": MLP((*settings.discriminator_hidden, 1)).init(second, record),
-        }
-        moments = {name: adam.init(parameters[name]) for name, adam in self.optimizers().items()}
+        parameters = self.pair.initial(key)
+        moments = {name: adam.init(adversarial.trainable(parameters[name])) for name, adam in self.optimizers().items()}
         return {"parameters": parameters, "optimizers": moments}
 
     def step(self, state: dict[str, Any], records: Array, one_hot: Array, key: Array) -> tuple[dict[str, Any], Array]:
-        size, adam = self.settings.batch_size, self.optimizers()
+        size, adam, pair = self.settings.batch_size, self.optimizers(), self.pair
         row_key, first_key, second_key = jax.random.split(key, 3)
         rows = jax.random.randint(row_key, (size,), 0, len(records), jnp.int32)
         real, condition = 2.0 * records[rows] - 1.0, one_hot[rows]
-        parameters, moments = dict(state["parameters"]), dict(state["optimizers"])
+        weights, moments = dict(state["parameters"]), dict(state["optimizers"])
+        synthetic, _ = pair.generate_in_training(weights["generator"], pair.noise(first_key, size), condition)
 
-        def update(name: str, loss: Any) -> Array:
-            value, gradient = jax.value_and_grad(loss)(parameters[name])
-            change, moments[name] = adam[name].update(gradient, moments[name], parameters[name])
-            parameters[name] = optax.apply_updates(parameters[name], change)
-            return value
-
-        def fake(weights: Any, noise_key: Array) -> Array:
-            noise = jax.random.normal(noise_key, (size, self.settings.latent_dim), jnp.float32)
-            return self.generate({"generator": weights}, noise, condition)
-
-        synthetic = fake(parameters["generator"], first_key)
-
-        def discriminator_loss(weights: Any) -> Array:
-            both = jnp.concatenate([real, synthetic]), jnp.concatenate([condition, condition])
-            logits = self.logit({"discriminator": weights}, *both)
+        def discriminator_loss(discriminator: Any) -> tuple[Array, Any]:
+            logits, after = pair.logits_of_both(discriminator, real, synthetic, condition)
             target = jnp.where(jnp.arange(2 * size) < size, jnp.float32(self.settings.real_target), jnp.float32(0))
-            return 2.0 * jnp.mean(optax.sigmoid_binary_cross_entropy(logits, target))
+            return 2.0 * jnp.mean(real_or_fake_loss(logits, target)), after
 
-        losses = [update("discriminator", discriminator_loss)]
+        def generator_loss(generator: Any) -> tuple[Array, Any]:
+            fake, after = pair.generate_in_training(generator, pair.noise(second_key, size), condition)
+            logits, _ = pair.logit_in_training(weights["discriminator"], fake, condition)
+            return jnp.mean(fooling_loss(logits)), after
 
-        def generator_loss(weights: Any) -> Array:
-            return jnp.mean(jax.nn.softplus(-self.logit(parameters, fake(weights, second_key), condition)))
-
-        losses.append(update("generator", generator_loss))
-        return {"parameters": parameters, "optimizers": moments}, jnp.stack(losses)
-
-
-@functools.partial(jax.jit, static_argnames=("trainer",))
-def _generate(
-    trainer: _Trainer, parameters: Any, key: Array, rows: Int[Array, " n"], one_hot: Float[Array, "n c"]
-) -> Float[Array, "n d"]:
-    """Records in the unit cube; the noise of a row depends on the key and the row's number."""
-    size = (trainer.settings.latent_dim,)
-    noise = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
-    return 0.5 * (trainer.generate(parameters, noise, one_hot) + 1.0)
-
-
-@functools.partial(jax.jit, static_argnames=("trainer",))
-def _score(
-    trainer: _Trainer, parameters: Any, unit: Float[Array, "n d"], one_hot: Float[Array, "n c"]
-) -> Float[Array, " n"]:
-    """Discriminator logits of records in the unit cube."""
-    return trainer.logit(parameters, 2.0 * unit - 1.0, one_hot)
+        losses = []
+        for name, loss in (("discriminator", discriminator_loss), ("generator", generator_loss)):
+            weights[name], moments[name], value = adversarial.descend(adam[name], weights[name], moments[name], loss)
+            losses.append(value)
+        return {"parameters": weights, "optimizers": moments}, jnp.stack(losses)

@@ -1,4 +1,4 @@
-"""A variational autoencoder on flat records: encodes, decodes and samples."""
+"""A variational autoencoder, dense or convolutional: encodes, decodes and samples."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import functools
 import math
 import os
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
-from jaxtyping import Array, Float, Int
 
 from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _files, _settings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.layers import Decoder, Encoder, outputs
-from mace_jax.models.train import AbstractTrainer, in_blocks, train
+from mace_jax.models.train import in_blocks, train
+from mace_jax.models.vae_apply import decode_rows, encode_rows, evaluate_rows, generate_rows
+from mace_jax.models.vae_layers import Activation, Initializer
+from mace_jax.models.vae_shapes import check_image, check_width
+from mace_jax.models.vae_trainer import VAETrainer
 
 __all__ = ["VAE", "FittedVAE"]
 
@@ -29,17 +29,26 @@ __all__ = ["VAE", "FittedVAE"]
 @final
 @dataclasses.dataclass(frozen=True)
 class VAE:
-    """Settings of a variational autoencoder of two multilayer perceptrons.
+    """Settings of a variational autoencoder of two multilayer perceptrons, or of two small convolutional networks.
 
-    The encoder gives a Gaussian over latent codes, the decoder the mean of a Gaussian over records scaled to [0, 1].
-    Records it was trained on are decoded more faithfully: minus the reconstruction error is the membership score of
-    Hilprecht et al. (2019).
+    The encoder gives a Gaussian over latent codes, the decoder the mean m of a law over records x scaled to [0, 1]:
+    Gaussian, log p = -|x - m|^2 / (2 sd^2) + const, or Bernoulli, log p = sum x log m + (1 - x) log(1 - m). Training
+    raises E log p(x | z) - beta KL(q(z | x) || N(0, I)). Records it was trained on are decoded more faithfully: minus
+    the reconstruction error is the membership score of Hilprecht et al. (2019).
 
     Args:
         latent_dim: Length of the latent code.
-        encoder_hidden: Widths of the encoder's hidden layers.
-        decoder_hidden: Widths of the decoder's hidden layers.
-        noise_sd: Standard deviation of the decoder's Gaussian, in scaled units (1 = a column's whole range).
+        encoder_hidden: Widths of the encoder's hidden layers; with ``image_shape`` channels of its convolutions.
+        decoder_hidden: Widths of the decoder's hidden layers; with ``image_shape`` channels of its convolutions.
+        likelihood: ``"gaussian"``, or ``"bernoulli"`` for gray pixels (use ``scaling="common"`` with it).
+        activation: ``"leaky_relu"``, ``"elu"``, ``"tanh"``, or ``"elu_tanh"``: ELU in the hidden layer next to the
+            record, tanh in the others.
+        initializer: ``"glorot_uniform"`` or ``"variance_scaling"`` (truncated normal of variance 2 / inputs).
+        dropout: Share of hidden units switched off at random while training.
+        image_shape: Height, width and channels of each record, to use convolutions of stride 2; both sides must be
+            multiples of 2 to the number of hidden layers.
+        noise_sd: Standard deviation of the decoder's Gaussian, in scaled units (1 = a column's whole range); unused by
+            ``"bernoulli"``.
         beta: Weight of the divergence term while training; 1 is the evidence lower bound, less overfits more.
         learning_rate: Adam step size.
         batch_size: Records per update, drawn with replacement.
@@ -61,6 +70,11 @@ class VAE:
     latent_dim: int = 16
     encoder_hidden: tuple[int, ...] = (256, 128)
     decoder_hidden: tuple[int, ...] = (128, 256)
+    likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
+    activation: Activation = "leaky_relu"
+    initializer: Initializer = "glorot_uniform"
+    dropout: float = 0.0
+    image_shape: tuple[int, int, int] | None = None
     noise_sd: float = 0.1
     beta: float = 1.0
     learning_rate: float = 1e-3
@@ -77,6 +91,12 @@ class VAE:
         _validate.non_negative(beta=self.beta)
         _settings.positive(learning_rate=self.learning_rate)
         _settings.choice("scaling", self.scaling, ("per_column", "common"))
+        _settings.choice("likelihood", self.likelihood, ("gaussian", "bernoulli"))
+        _settings.choice("activation", self.activation, ("leaky_relu", "elu", "tanh", "elu_tanh"))
+        _settings.choice("initializer", self.initializer, ("glorot_uniform", "variance_scaling"))
+        _validate.probability(dropout=self.dropout)
+        if self.image_shape is not None:
+            check_image(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; ``VAE.from_dict`` reads them back."""
@@ -100,6 +120,7 @@ class VAE:
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        devices: int = 1,
     ) -> FittedVAE:
         """Train on ``records``; the same seed gives the same weights on the same machine.
 
@@ -109,23 +130,27 @@ class VAE:
             steps: Updates of encoder and decoder.
             seed: Seeds the initial weights, every batch and every latent draw.
             progress: Show a bar, if standard error is a terminal.
-            checkpoint_dir: Keep the training state here. A run with the same arguments continues from it and ends
-                with the weights of an uninterrupted run; a larger ``steps`` continues a finished one.
+            checkpoint_dir: Keep the training state and ``history.jsonl`` here. A run with the same arguments continues
+                from it and ends with the weights of an uninterrupted run; a larger ``steps`` continues a finished one.
+            devices: Devices that share each batch; ``batch_size`` must be a multiple. The weights then differ by
+                rounding.
 
         Returns:
             The fitted model.
 
         Raises:
             TypeError: records or labels are not usable.
-            ValueError: fewer than 2 records, NaN, or a checkpoint of another run.
+            ValueError: fewer than 2 records, NaN, records that are not images of ``image_shape``, more devices than
+                there are, or a checkpoint of another run.
             FloatingPointError: the loss became infinite or NaN.
         """
         values = _validate.finite(records=_validate.min_rows(2, records=_validate.as_records(records=records)))
         steps, seed = _validate.positive_int(steps=steps), _random.as_seed(seed)
+        check_width(self, values.shape[1])
         coding, one_hot = Labels.fit(labels, len(values))
         scaling = Scaling.fit(values, self.scaling)
         trained = train(
-            _Trainer(self, values.shape[1], len(coding)),
+            VAETrainer(self, values.shape[1], len(coding)),
             scaling.to_unit(values),
             one_hot,
             steps=steps,
@@ -134,6 +159,7 @@ class VAE:
             settings=self.to_dict(),
             progress=progress,
             checkpoint_dir=checkpoint_dir,
+            devices=devices,
         )
         return FittedVAE(self, trained.parameters, scaling, coding, steps, seed, trained.history)
 
@@ -143,7 +169,7 @@ class VAE:
 class FittedVAE:
     """A trained VAE: draws records, decodes given ones and bounds their log-likelihood.
 
-    ``history`` has one row per chunk of training steps: last step, mean squared-error term, mean divergence term.
+    ``history`` has one row per chunk of training steps: last step, mean reconstruction term, mean divergence term.
     """
 
     settings: VAE
@@ -170,11 +196,53 @@ class FittedVAE:
         """
         n = _validate.positive_int(n=n)
         one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
-        generate = functools.partial(_generate, self._trainer, self.parameters, _random.key(seed, "sample"))
+        generate = functools.partial(generate_rows, self._trainer, self.parameters, _random.key(seed, "sample"))
         return self.scaling.from_unit(in_blocks(generate, np.arange(n, dtype=np.int32), one_hot))
+
+    def encode(self, records: Any, labels: Any = None) -> FloatArray:
+        """Mean latent code of each record.
+
+        Args:
+            records: Records with the columns of the training records.
+            labels: Their labels, needed by a conditional model.
+
+        Returns:
+            Array ``(n, latent_dim)``.
+
+        Raises:
+            ValueError: NaN, another number of columns, or missing or unknown labels.
+        """
+        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        encode = functools.partial(encode_rows, self._trainer, self.parameters)
+        return in_blocks(encode, unit, self._condition(labels, len(unit))).astype(np.float64)
+
+    def decode(self, codes: Any, labels: Any = None) -> FloatArray:
+        """Decode latent codes, without decoder noise, in the units of the training records.
+
+        Args:
+            codes: One row of ``latent_dim`` numbers per record.
+            labels: One label per code, needed by a conditional model.
+
+        Returns:
+            Array ``(n, d)``.
+
+        Raises:
+            ValueError: NaN, another number of columns, or missing or unknown labels.
+        """
+        values = _validate.finite(codes=_validate.min_rows(1, codes=_validate.as_records(codes=codes)))
+        if values.shape[1] != self.settings.latent_dim:
+            raise ValueError(
+                f"codes has {values.shape[1]} columns but latent_dim is {self.settings.latent_dim}; pass that many."
+            )
+        decode = functools.partial(decode_rows, self._trainer, self.parameters)
+        return self.scaling.from_unit(
+            in_blocks(decode, values.astype(np.float32), self._condition(labels, len(values)))
+        )
 
     def reconstruction_error(self, records: Any, *, seed: Seed, labels: Any = None, n_draws: int = 64) -> FloatArray:
         """Mean squared distance between each record and its decodings, lower = better known.
+
+        The score is (1/r) sum_j |x - dec(z_j)|^2 with r draws z_j from q(z | x), and no dropout.
 
         All records share the same latent noise, so that a record's error does not depend on the others.
 
@@ -199,6 +267,9 @@ class FittedVAE:
     def elbo(self, records: Any, *, seed: Seed, labels: Any = None, n_draws: int = 64) -> FloatArray:
         """Evidence lower bound of the log-density of each record, higher = more likely under the model.
 
+        E log p(x | z) - KL(q(z | x) || N(0, I)), with the Gaussian's constant. For gray pixels the Bernoulli law is
+        not a density (its integral over [0, 1] is not 1): bounds are then comparable with each other only.
+
         Args:
             records: Records with the columns of the training records.
             seed: Seeds the latent noise, which all records share.
@@ -210,13 +281,17 @@ class FittedVAE:
             Array ``(n,)`` in nats, of the density in scaled units (every column divided by its training range).
 
         Raises:
-            ValueError: NaN, another number of columns, or unknown labels.
+            ValueError: NaN, another number of columns, unknown labels, or with a Bernoulli law records outside the
+                range of the training records.
         """
         per_label = self._evaluate(records, labels, seed, n_draws)
         shares = np.ones(1) if len(per_label) == 1 else np.asarray(self.labels.shares)
-        sd, n_features = self.settings.noise_sd, len(self.scaling.low)
-        constant = -0.5 * n_features * math.log(2.0 * math.pi * sd * sd)
-        bound = constant - per_label[..., 0] / (2.0 * sd * sd) - per_label[..., 1]
+        constant = 0.0
+        if self.settings.likelihood == "gaussian":
+            constant = -0.5 * len(self.scaling.low) * math.log(2.0 * math.pi * self.settings.noise_sd**2)
+        else:
+            self._check_gray(records)
+        bound = constant - per_label[..., 1] - per_label[..., 2]
         return np.logaddexp.reduce(bound + np.log(shares)[:, None], axis=0)
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
@@ -231,111 +306,39 @@ class FittedVAE:
             FileNotFoundError: nothing was saved there.
             ValueError: the file is damaged or holds another kind of model.
         """
-        return cls(**_files.load(directory, VAE, _Trainer))
+        return cls(**_files.load(directory, VAE, VAETrainer))
 
     def _evaluate(self, records: Any, labels: Any, seed: Seed, n_draws: int) -> FloatArray:
-        """Squared error and divergence of every record under each label considered: ``(labels, n, 2)``."""
+        """Squared error, cost and divergence of every record under each label considered: ``(labels, n, 3)``."""
         values = _settings.model_records(records, len(self.scaling.low))
         unit = self.scaling.to_unit(values)
         size = (_validate.positive_int(n_draws=n_draws), self.settings.latent_dim)
         noise = jax.random.normal(_random.key(seed, "latent noise"), size, jnp.float32)
-        evaluate = functools.partial(_evaluate, self._trainer, self.parameters, noise)
+        evaluate = functools.partial(evaluate_rows, self._trainer, self.parameters, noise)
         conditions = self.labels.candidates(labels, len(unit))
         return np.stack([in_blocks(evaluate, unit, one_hot) for one_hot in conditions]).astype(np.float64)
 
+    def _condition(self, labels: Any, n_records: int) -> np.ndarray:
+        """One-hot rows of the labels, which a conditional model needs."""
+        if labels is None and len(self.labels):
+            raise ValueError(
+                f"labels=None, but the model is conditional; pass one of {list(self.labels.values)[:20]} each."
+            )
+        return self.labels.candidates(labels, n_records)[0]
+
+    def _check_gray(self, records: Any) -> None:
+        """A Bernoulli law knows values between 0 and 1 only."""
+        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        outside = ((unit < 0.0) | (unit > 1.0)).any(axis=1)
+        if outside.any():
+            raise ValueError(
+                f"records has {int(outside.sum())} of {len(unit)} rows outside the range of the training records, "
+                "where a Bernoulli law has no likelihood; clip them to it, or use reconstruction_error."
+            )
+
     @property
-    def _trainer(self) -> _Trainer:
-        return _Trainer(self.settings, len(self.scaling.low), len(self.labels))
+    def _trainer(self) -> VAETrainer:
+        return VAETrainer(self.settings, len(self.scaling.low), len(self.labels))
 
     def __repr__(self) -> str:
         return f"FittedVAE(features={len(self.scaling.low)}, labels={len(self.labels)}, steps={self.steps})"
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class _Trainer(AbstractTrainer):
-    """Ascent of the evidence lower bound with one latent draw per record."""
-
-    settings: VAE
-    n_features: int
-    n_labels: int
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return ("reconstruction", "divergence")
-
-    def encode(self, parameters: Any, records: Array, one_hot: Array) -> tuple[Array, Array]:
-        network = Encoder(self.settings.encoder_hidden, self.settings.latent_dim)
-        return outputs(network, parameters["encoder"], 2.0 * records - 1.0, one_hot)
-
-    def decode(self, parameters: Any, codes: Float[Array, "n z"], one_hot: Float[Array, "n c"]) -> Array:
-        network = Decoder(self.settings.decoder_hidden, self.n_features)
-        return outputs(network, parameters["decoder"], codes, one_hot)
-
-    def initial(self, key: Array) -> dict[str, Any]:
-        settings = self.settings
-        first, second = jax.random.split(key)
-        record = jnp.zeros((1, self.n_features + self.n_labels), jnp.float32)
-        code = jnp.zeros((1, settings.latent_dim + self.n_labels), jnp.float32)
-        parameters = {
-            "encoder": Encoder(settings.encoder_hidden, settings.latent_dim).init(first, record),
-            "decoder": Decoder(settings.decoder_hidden, self.n_features).init(second, code),
-        }
-        return {"parameters": parameters, "optimizer": optax.adam(settings.learning_rate).init(parameters)}
-
-    def step(self, state: dict[str, Any], records: Array, one_hot: Array, key: Array) -> tuple[dict[str, Any], Array]:
-        settings = self.settings
-        row_key, noise_key = jax.random.split(key)
-        rows = jax.random.randint(row_key, (settings.batch_size,), 0, len(records), jnp.int32)
-        batch, condition = records[rows], one_hot[rows]
-        noise = jax.random.normal(noise_key, (settings.batch_size, settings.latent_dim), jnp.float32)
-
-        def loss(parameters: Any) -> tuple[Array, Array]:
-            mean, sd = self.encode(parameters, batch, condition)
-            decoded = self.decode(parameters, mean + sd * noise, condition)
-            reconstruction = jnp.mean(squared_error(batch, decoded)) / (2.0 * settings.noise_sd**2)
-            divergence = jnp.mean(gaussian_divergence(mean, sd))
-            return reconstruction + settings.beta * divergence, jnp.stack([reconstruction, divergence])
-
-        (_, losses), gradient = jax.value_and_grad(loss, has_aux=True)(state["parameters"])
-        change, moments = optax.adam(settings.learning_rate).update(gradient, state["optimizer"], state["parameters"])
-        return {"parameters": optax.apply_updates(state["parameters"], change), "optimizer": moments}, losses
-
-
-def squared_error(records: Float[Array, "n d"], decoded: Float[Array, "n d"]) -> Float[Array, " n"]:
-    """Squared Euclidean distance per record."""
-    return jnp.sum(jnp.square(records - decoded), axis=1)
-
-
-def gaussian_divergence(mean: Float[Array, "n z"], sd: Float[Array, "n z"]) -> Float[Array, " n"]:
-    """Kullback-Leibler divergence of N(mean, sd^2) from N(0, 1), summed over dimensions, in nats."""
-    return 0.5 * jnp.sum(jnp.square(mean) + jnp.square(sd) - 2.0 * jnp.log(sd) - 1.0, axis=1)
-
-
-@functools.partial(jax.jit, static_argnames=("trainer",))
-def _generate(
-    trainer: _Trainer, parameters: Any, key: Array, rows: Int[Array, " n"], one_hot: Float[Array, "n c"]
-) -> Float[Array, "n d"]:
-    """Records in the unit cube; the code of a row depends on the key and the row's number."""
-    size = (trainer.settings.latent_dim,)
-    codes = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
-    return trainer.decode(parameters, codes, one_hot)
-
-
-@functools.partial(jax.jit, static_argnames=("trainer",))
-def _evaluate(
-    trainer: _Trainer,
-    parameters: Any,
-    noise: Float[Array, "draws z"],
-    unit: Float[Array, "n d"],
-    one_hot: Float[Array, "n c"],
-) -> Float[Array, "n 2"]:
-    """Mean squared error over the latent draws, and the divergence of the code from the prior."""
-    mean, sd = trainer.encode(parameters, unit, one_hot)
-
-    def add(total: Array, draw: Array) -> tuple[Array, None]:
-        codes = mean + sd * draw.reshape(1, -1)
-        return total + squared_error(unit, trainer.decode(parameters, codes, one_hot)), None
-
-    total, _ = lax.scan(add, jnp.zeros(len(unit), jnp.float32), noise)
-    return jnp.stack([total / len(noise), gaussian_divergence(mean, sd)], axis=1)

@@ -61,7 +61,7 @@ def test_damaged_and_foreign_files_are_named(tiny, table, tmp_path):
         load(tmp_path)
     about["settings"]["kind"] = "Flow"
     checkpoint.write(tmp_path, path.name, {**content, "about": json.dumps(about)})
-    with pytest.raises(ValueError, match=r"unknown kind 'Flow'; known kinds: \['GAN', 'VAE'\]"):
+    with pytest.raises(ValueError, match=r"unknown kind 'Flow'; known kinds: \['GAN', .*'VAE'.*\]"):
         load(tmp_path)
     about["settings"].update(kind="GAN", latent_dim=99)
     checkpoint.write(tmp_path, path.name, {**content, "about": json.dumps(about)})

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -21,6 +26,11 @@ def same(first, second) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(leaves(first), leaves(second), strict=True))
 
 
+def here() -> dict[str, str]:
+    """The environment of a process that imports this package."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(train.__file__).parents[2]), *sys.path])}
+
+
 class Killed(BaseException):
     """Stands for the process ending here."""
 
@@ -28,6 +38,8 @@ class Killed(BaseException):
 @pytest.fixture
 def short_chunks(monkeypatch):
     monkeypatch.setattr(train, "CHUNK", 10)
+    monkeypatch.setattr(train, "CALL_SECONDS", np.inf)
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,6 +130,141 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
         checkpoint.write(tmp_path, "a.msgpack", {"step": 2})
     assert checkpoint.read(tmp_path, "a.msgpack") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a.msgpack"]
+
+
+def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tiny, table, tmp_path):
+    np.save(tmp_path / "table.npy", table)
+    script = f"""
+import numpy as np
+from mace_jax.models import VAE, train
+train.CHECKPOINT_SECONDS = 0.0
+settings = VAE.from_dict({tiny["VAE"].to_dict()!r})
+settings.fit(np.load({str(tmp_path / "table.npy")!r}), steps=10**9, seed=3, checkpoint_dir={str(tmp_path / "run")!r})
+"""
+    path, begin = tmp_path / "run" / checkpoint.TRAINING_FILE, time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, env=here())
+    try:
+        while not path.exists() or checkpoint.read(path.parent, path.name)["done"] < 300:
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() - begin < 300.0
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert process.returncode == -signal.SIGKILL
+    (path.parent / f".{path.name}.half").write_bytes(b"what a kill while writing leaves")
+    done = int(checkpoint.read(path.parent, path.name)["done"])
+    resumed = tiny["VAE"].fit(table, steps=done + 130, seed=3, checkpoint_dir=path.parent)
+    whole = tiny["VAE"].fit(table, steps=done + 130, seed=3)
+    assert same(whole, resumed) and whole.history == resumed.history
+    assert sorted(found.name for found in path.parent.iterdir()) == ["history.jsonl", path.name]
+
+
+def test_several_devices_give_the_same_answer(tiny, table, tmp_path):
+    np.save(tmp_path / "table.npy", table)
+    script = f"""
+import jax, jax.numpy as jnp, numpy as np
+from mace_jax.models import VAE, train, _devices
+from mace_jax.models.vae_trainer import VAETrainer
+table = np.load({str(tmp_path / "table.npy")!r})
+settings = VAE.from_dict({tiny["VAE"].to_dict()!r})
+fits = [settings.fit(table, steps=60, seed=3, devices=devices) for devices in (1, 2, 8)]
+one = [np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(fit.parameters)]) for fit in fits]
+trainer = VAETrainer(settings, 3, 0)
+def program(devices):
+    mesh = _devices.mesh_of(devices)
+    data = table.astype("f4"), np.zeros((30, 0), "f4")
+    state, data = _devices.on_every((trainer.initial(jax.random.key(0)), data), mesh)
+    arguments = state, np.zeros(2, "f4"), *data, jax.random.key(1), jnp.int32(0), jnp.int32(5)
+    return train._advance.lower(trainer, mesh, *arguments).compile().as_text()
+shares = ["all-reduce" in program(devices) for devices in (1, 8)]
+part = "f32[1,8]" in program(8)  # the hidden layer of one of eight records on each device
+np.savez({str(tmp_path / "out.npz")!r}, *one, shares=shares, part=part)
+"""
+    environment = here() | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=300)
+    out = np.load(tmp_path / "out.npz")
+    assert out["shares"].tolist() == [False, True] and out["part"]
+    here_one = np.concatenate([leaf.ravel() for leaf in leaves(tiny["VAE"].fit(table, steps=60, seed=3))])
+    np.testing.assert_allclose(out["arr_0"], here_one, atol=1e-5)
+    for name in ("arr_1", "arr_2"):
+        assert np.abs(out["arr_0"]).max() > 0.5
+        np.testing.assert_allclose(out[name], out["arr_0"], atol=2e-4)
+
+
+def test_devices_must_exist(tiny, table):
+    with pytest.raises(ValueError, match="devices=4096, but JAX sees"):
+        tiny["VAE"].fit(table, steps=1, seed=0, devices=4096)
+    with pytest.raises(ValueError, match="devices=0 must be at least 1"):
+        tiny["VAE"].fit(table, steps=1, seed=0, devices=0)
+
+
+def test_the_history_is_written_beside_the_checkpoint(tiny, table, tmp_path, short_chunks):
+    first = tiny["VAE"].fit(table, steps=15, seed=1, checkpoint_dir=tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [tuple(row.values()) for row in rows] == list(first.history) and len(rows) == 2
+    assert list(rows[0]) == ["step", "reconstruction", "divergence"]
+    longer = tiny["VAE"].fit(table, steps=30, seed=1, checkpoint_dir=tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30]
+    assert longer.history == tiny["VAE"].fit(table, steps=30, seed=1).history  # no trace of the stop at 15
+
+
+def test_checkpoints_are_written_by_the_clock(tiny, table, tmp_path, monkeypatch, short_chunks):
+    clock, written, advance, write = [0.0], [], train._advance, checkpoint.write
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 30.0)
+    monkeypatch.setattr(train.time, "monotonic", lambda: clock[0])
+
+    def slow(*args):
+        clock[0] += 7.0
+        return advance(*args)
+
+    monkeypatch.setattr(train, "_advance", slow)
+    monkeypatch.setattr(checkpoint, "write", lambda *args: written.append(args[2]["done"]) or write(*args))
+    tiny["VAE"].fit(table, steps=120, seed=1, checkpoint_dir=tmp_path)
+    assert written == [50, 100, 120]  # after 35 and 70 seconds, and at the end
+
+    def costly(*args):
+        clock[0] += 10.0
+        return write(*args)
+
+    written.clear()
+    monkeypatch.setattr(checkpoint, "write", lambda *args: written.append(args[2]["done"]) or costly(*args))
+    tiny["VAE"].fit(table, steps=600, seed=2, checkpoint_dir=tmp_path / "slow disk")
+    assert written == [50, 340, 600]  # a write of 10 seconds is worth 200 seconds of training
+
+
+def test_an_interruption_from_the_keyboard_saves_what_was_done(tiny, table, tmp_path, monkeypatch, short_chunks):
+    calls, advance = [], train._advance
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return advance(*args)
+
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 1e9)
+    monkeypatch.setattr(train, "_advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tiny["VAE"].fit(table, steps=100, seed=1, checkpoint_dir=tmp_path)
+    assert checkpoint.read(tmp_path, checkpoint.TRAINING_FILE)["done"] == 30
+
+
+def test_slow_steps_are_called_a_few_at_a_time_with_the_same_result(tiny, table, monkeypatch):
+    whole = tiny["VAE"].fit(table, steps=300, seed=1)
+    clock, lengths, advance = [0.0], [], train._advance
+    monkeypatch.setattr(train.time, "monotonic", lambda: clock[0])
+
+    def slow(*args):
+        lengths.append(int(args[-1]) - int(args[-2]))
+        clock[0] += 0.5 * lengths[-1]
+        return advance(*args)
+
+    monkeypatch.setattr(train, "_advance", slow)
+    parts = tiny["VAE"].fit(table, steps=300, seed=1)
+    assert same(whole, parts) and whole.history == parts.history
+    assert lengths[:2] == [10, 20] and max(lengths) == 20 and sum(lengths) == 300
 
 
 def test_a_damaged_checkpoint_is_named(tiny, table, tmp_path):
