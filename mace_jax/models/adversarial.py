@@ -1,0 +1,256 @@
+"""What all adversarial models share: their settings' checks, and a pair of networks as pure functions of weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, final
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from mace_jax import _random, _validate
+from mace_jax._types import FloatArray, Seed
+from mace_jax.models import _settings
+from mace_jax.models.encoding import Labels, Scaling
+from mace_jax.models.layers import outputs
+from mace_jax.models.networks import KINDS, AbstractNetworks, MLPNetworks
+from mace_jax.models.train import in_blocks
+
+__all__ = [
+    "Pair",
+    "TrainingData",
+    "check",
+    "condition_of",
+    "descend",
+    "draw",
+    "label_odds",
+    "moved",
+    "networks_of",
+    "no_batch_norm",
+    "real_target",
+    "scores",
+    "to_dict",
+    "trainable",
+    "training_data",
+]
+
+Weights = dict[str, Any]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A generator and a discriminator; records lie in [-1, 1] and conditions stand beside records and noise."""
+
+    networks: AbstractNetworks
+    latent_dim: int
+    n_features: int
+    n_conditions: int
+
+    def initial(self, key: Array) -> dict[str, Weights]:
+        """Weights of both networks."""
+        first, second = jax.random.split(key)
+        noise = jnp.zeros((1, self.latent_dim + self.n_conditions), jnp.float32)
+        return {
+            "generator": dict(self.networks.generator(self.n_features).init(first, noise)),
+            "discriminator": self.initial_discriminator(second, 1),
+        }
+
+    def initial_discriminator(self, key: Array, n_outputs: int) -> Weights:
+        """Weights of a network of the discriminator's kind with ``n_outputs`` outputs."""
+        record = jnp.zeros((1, self.n_features + self.n_conditions), jnp.float32)
+        return dict(self.networks.discriminator(self.n_features, n_outputs).init(key, record))
+
+    def noise(self, key: Array, n: int) -> Float[Array, "n z"]:
+        """Standard normal inputs of the generator."""
+        return jax.random.normal(key, (n, self.latent_dim), jnp.float32)
+
+    def generate(self, weights: Weights, noise: Float[Array, "n z"], condition: Float[Array, "n c"]) -> Array:
+        """Records; batch normalization, if any, by running averages."""
+        return jnp.tanh(outputs(self.networks.generator(self.n_features), weights, noise, condition))
+
+    def generate_in_training(self, weights: Weights, noise: Array, condition: Array) -> tuple[Array, Weights]:
+        """Records, and the weights with updated running averages."""
+        raw, after = _training_outputs(self.networks.generator(self.n_features), weights, noise, condition)
+        return jnp.tanh(raw), after
+
+    def logit(self, weights: Weights, records: Float[Array, "n d"], condition: Float[Array, "n c"]) -> Array:
+        """Discriminator's logits; batch normalization, if any, by running averages."""
+        return outputs(self.networks.discriminator(self.n_features, 1), weights, records, condition)[:, 0]
+
+    def logit_in_training(self, weights: Weights, records: Array, condition: Array) -> tuple[Array, Weights]:
+        """Discriminator's logits, and the weights with updated running averages."""
+        network = self.networks.discriminator(self.n_features, 1)
+        raw, after = _training_outputs(network, weights, records, condition)
+        return raw[:, 0], after
+
+    def logits_of_both(
+        self, weights: Weights, real: Array, synthetic: Array, condition: Array
+    ) -> tuple[Float[Array, " 2n"], Weights]:
+        """Logits of real records, then of synthetic ones; batches are normalized apart, if at all."""
+        if self.networks.normalizes_batches:
+            first, weights = self.logit_in_training(weights, real, condition)
+            second, weights = self.logit_in_training(weights, synthetic, condition)
+            return jnp.concatenate([first, second]), weights
+        both = jnp.concatenate([real, synthetic]), jnp.concatenate([condition, condition])
+        return self.logit(weights, *both), weights
+
+
+def _training_outputs(network: nn.Module, weights: Weights, *inputs: Array) -> tuple[Array, Weights]:
+    """Outputs in training, and the weights with running averages moved."""
+    if "batch_stats" not in weights:
+        return outputs(network, weights, *inputs), weights
+    raw, changed = network.apply(weights, jnp.concatenate(inputs, axis=1), train=True, mutable=["batch_stats"])
+    return raw, {**weights, **changed}
+
+
+def trainable(weights: Weights) -> Weights:
+    """What an optimizer changes: all but running averages."""
+    return {"params": weights["params"]}
+
+
+def moved(adam: optax.GradientTransformation, weights: Weights, moments: Any, gradient: Any) -> tuple[Weights, Any]:
+    """Weights and moments after one optimizer step along ``gradient``, which has the shape of ``trainable``."""
+    change, moments = adam.update(gradient, moments, trainable(weights))
+    return {**weights, **optax.apply_updates(trainable(weights), change)}, moments  # type: ignore[dict-item]
+
+
+def descend(
+    adam: optax.GradientTransformation,
+    weights: Weights,
+    moments: Any,
+    loss: Callable[[Weights], tuple[Array, Weights]],
+) -> tuple[Weights, Any, Array]:
+    """One optimizer step on a loss, which also gives the weights with their running averages; then the loss."""
+    fixed = {name: value for name, value in weights.items() if name != "params"}
+    (value, after), gradient = jax.value_and_grad(lambda part: loss({**fixed, **part}), has_aux=True)(
+        trainable(weights)
+    )
+    return *moved(adam, after, moments, gradient), value
+
+
+def check(settings: Any) -> None:
+    """Check the settings all adversarial models have; lists become tuples, a dictionary of networks an object."""
+    _validate.positive_int(latent_dim=settings.latent_dim)
+    _validate.positive_int(batch_size=settings.batch_size)
+    _settings.widths(settings, "generator_hidden")
+    _settings.widths(settings, "discriminator_hidden")
+    _settings.positive(generator_learning_rate=settings.generator_learning_rate)
+    _settings.positive(discriminator_learning_rate=settings.discriminator_learning_rate)
+    _validate.probability(beta1=settings.beta1)
+    _settings.positive(adam_eps=settings.adam_eps)
+    _settings.choice("scaling", settings.scaling, ("per_column", "common"))
+    if isinstance(settings.networks, dict):
+        kind = str(settings.networks.get("kind"))
+        _settings.choice("networks kind", kind, tuple(KINDS))
+        object.__setattr__(settings, "networks", KINDS[kind](**_settings.from_dict(KINDS[kind], settings.networks)))
+    if settings.networks is None:
+        return
+    if not isinstance(settings.networks, AbstractNetworks):
+        raise TypeError(f"networks must be None or one of {', '.join(KINDS)}, got {settings.networks!r}.")
+    usual = {field.name: field.default for field in dataclasses.fields(settings)}
+    for name in ("generator_hidden", "discriminator_hidden"):
+        if getattr(settings, name) != usual[name]:
+            raise ValueError(
+                f"{name}={getattr(settings, name)} has no effect beside networks; "
+                "leave it out, or set widths in MLPNetworks."
+            )
+
+
+def real_target(value: Any) -> None:
+    """Check the probability a discriminator should give to training records."""
+    if not 0.5 < value <= 1.0:
+        raise ValueError(f"real_target={value!r} must lie in (0.5, 1]; pass for example real_target=0.9.")
+
+
+def no_batch_norm(settings: Any) -> None:
+    """Refuse networks whose output for a row depends, in training, on the other rows."""
+    if settings.networks is not None and settings.networks.normalizes_batches:
+        raise ValueError(
+            f"networks={settings.networks!r} normalizes batches, which {type(settings).__name__} cannot train: its "
+            "losses are defined record by record; pass ConvNetworks or MLPNetworks."
+        )
+
+
+def networks_of(settings: Any) -> AbstractNetworks:
+    """The networks named, or multilayer perceptrons of the widths given."""
+    return settings.networks or MLPNetworks(settings.generator_hidden, settings.discriminator_hidden)
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Plain values of settings and of the networks in them."""
+    networks = settings.networks
+    return {**_settings.to_dict(settings), "networks": None if networks is None else _settings.to_dict(networks)}
+
+
+class TrainingData(NamedTuple):
+    """Checked arguments of ``fit``: records in the unit cube and one-hot labels, with what undoes both."""
+
+    unit: np.ndarray
+    one_hot: np.ndarray
+    scaling: Scaling
+    labels: Labels
+    steps: int
+    seed: int
+
+
+def training_data(
+    settings: Any, records: Any, labels: Any, *, steps: int, seed: Seed, min_records: int = 2
+) -> TrainingData:
+    """Check the arguments of ``fit`` and encode the records."""
+    values = _validate.min_rows(min_records, records=_validate.as_records(records=records))
+    values = _validate.finite(records=values)
+    steps, seed = _validate.positive_int(steps=steps), _random.as_seed(seed)
+    coding, one_hot = Labels.fit(labels, len(values))
+    networks_of(settings).features(values.shape[1])
+    scaling = Scaling.fit(values, settings.scaling)
+    return TrainingData(scaling.to_unit(values), one_hot, scaling, coding, steps, seed)
+
+
+def condition_of(coding: Labels, labels: Any, n_records: int) -> np.ndarray:
+    """One-hot rows of the labels given, which a conditional model needs."""
+    if labels is None and len(coding):
+        raise ValueError(
+            f"labels=None, but the model is conditional; pass one of {list(coding.values)[:20]} per record."
+        )
+    return coding.candidates(labels, n_records)[0]
+
+
+def draw(pair: Pair, weights: Weights, seed: Seed, rows: np.ndarray, condition: np.ndarray) -> np.ndarray:
+    """Synthetic records in the unit cube for the given row numbers; a row depends on seed, number and condition."""
+    return in_blocks(functools.partial(_generate, pair, weights, _random.key(seed, "sample")), rows, condition)
+
+
+def scores(pair: Pair, weights: Weights, unit: np.ndarray, condition: np.ndarray) -> FloatArray:
+    """Discriminator outputs of records in the unit cube, each by itself."""
+    return in_blocks(functools.partial(_score, pair, weights), unit, condition).astype(np.float64)
+
+
+def label_odds(labels: Labels, logits: FloatArray) -> FloatArray:
+    """Log of the mean odds over labels, by their shares, from logits ``(labels, n)``; one row is left as it is."""
+    shares = np.ones(1) if len(logits) == 1 else np.asarray(labels.shares)
+    return np.logaddexp.reduce(logits + np.log(shares)[:, None], axis=0)
+
+
+@functools.partial(jax.jit, static_argnames=("pair",))
+def _generate(
+    pair: Pair, weights: Weights, key: Array, rows: Int[Array, " n"], condition: Float[Array, "n c"]
+) -> Float[Array, "n d"]:
+    """Records in the unit cube; the noise of a row depends on the key and the row's number."""
+    size = (pair.latent_dim,)
+    noise = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
+    return 0.5 * (pair.generate(weights, noise, condition) + 1.0)
+
+
+@functools.partial(jax.jit, static_argnames=("pair",))
+def _score(
+    pair: Pair, weights: Weights, unit: Float[Array, "n d"], condition: Float[Array, "n c"]
+) -> Float[Array, " n"]:
+    """Discriminator logits of records in the unit cube."""
+    return pair.logit(weights, 2.0 * unit - 1.0, condition)

@@ -1,0 +1,150 @@
+"""The training step of privGAN."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, final
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Int
+
+from mace_jax.models import adversarial
+from mace_jax.models.classifier import PartClassifier
+from mace_jax.models.losses import entropy_penalty, fooling_loss, other_parts, part_loss, real_or_fake_loss
+from mace_jax.models.parts import rows_of_parts
+from mace_jax.models.train import AbstractTrainer
+
+if TYPE_CHECKING:
+    from mace_jax.models.privgan import PrivGAN
+
+__all__ = ["PrivGANTrainer"]
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class PrivGANTrainer(AbstractTrainer):
+    """Discriminators, then D_p, then generators; records come sorted by part, weights of pairs are stacked."""
+
+    settings: PrivGAN
+    n_features: int
+    n_labels: int
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        return ("discriminator", "generator", "privacy")
+
+    @property
+    def pair(self) -> adversarial.Pair:
+        networks = adversarial.networks_of(self.settings)
+        return adversarial.Pair(networks, self.settings.latent_dim, self.n_features, self.n_labels)
+
+    @property
+    def classifier(self) -> PartClassifier:
+        return PartClassifier(self.pair, self.settings.n_pairs)
+
+    def optimizers(self) -> dict[str, optax.GradientTransformation]:
+        settings = self.settings
+        rates = {
+            "generator": settings.generator_learning_rate,
+            "discriminator": settings.discriminator_learning_rate,
+            "privacy": settings.privacy_learning_rate,
+        }
+        return {name: optax.adam(rate, b1=settings.beta1, eps=settings.adam_eps) for name, rate in rates.items()}
+
+    def initial(self, key: Array) -> dict[str, Any]:
+        pair_key, privacy_key = jax.random.split(key)
+        parameters = jax.vmap(self.pair.initial)(jax.random.split(pair_key, self.settings.n_pairs))
+        adam = self.optimizers()
+        moments = {name: jax.vmap(adam[name].init)(weights) for name, weights in parameters.items()}
+        parameters["privacy"] = self.classifier.initial(privacy_key)
+        moments["privacy"] = adam["privacy"].init(parameters["privacy"])
+        return {"parameters": parameters, "optimizers": moments, "step": jnp.int32(0)}
+
+    def step(self, state: dict[str, Any], records: Array, one_hot: Array, key: Array) -> tuple[dict[str, Any], Array]:
+        settings, pair, adam = self.settings, self.pair, self.optimizers()
+        row_key, noise_key, other_key, pretraining_key = jax.random.split(key, 4)
+        weights, moments = dict(state["parameters"]), dict(state["optimizers"])
+        weights["privacy"], moments["privacy"] = self.classifier.pretrained(
+            adam["privacy"],
+            weights["privacy"],
+            moments["privacy"],
+            records,
+            one_hot,
+            pretraining_key,
+            first=state["step"] == 0,
+            steps=settings.privacy_pretraining,
+            batch_size=settings.batch_size,
+        )
+        parts = jnp.broadcast_to(jnp.arange(settings.n_pairs, dtype=jnp.int32)[:, None], self._batch)
+        rows = rows_of_parts(row_key, parts, len(records), settings.n_pairs)
+        real, condition = 2.0 * records[rows] - 1.0, one_hot[rows]
+        noise = pair.noise(noise_key, settings.batch_size)
+
+        def generate(generators: Any) -> Array:
+            return jax.vmap(pair.generate, in_axes=(0, None, 0))(generators, noise, condition)
+
+        fake, pull_back = jax.vjp(generate, weights["generator"])
+        weights["discriminator"], moments["discriminator"], discriminator_losses = jax.vmap(self.train_discriminator)(
+            weights["discriminator"], moments["discriminator"], real, fake, condition
+        )
+        weights["privacy"], moments["privacy"] = lax.cond(
+            state["step"] >= settings.privacy_delay,
+            lambda before, memory: self.classifier.learn(
+                adam["privacy"], before, memory, _flat(fake), _flat(condition), parts.ravel()
+            ),
+            lambda before, memory: (before, memory),
+            weights["privacy"],
+            moments["privacy"],
+        )
+        others = other_parts(other_key, parts, settings.n_pairs)
+        objective = jax.vmap(jax.value_and_grad(self.generator_loss, has_aux=True), in_axes=(0, 0, None, 0, 0, 0))
+        (_, told), slope = objective(fake, weights["discriminator"], weights["privacy"], condition, parts, others)
+        (gradient,) = pull_back(slope)
+        weights["generator"], moments["generator"] = jax.vmap(
+            lambda *arguments: adversarial.moved(adam["generator"], *arguments)
+        )(weights["generator"], moments["generator"], gradient)
+        losses = jnp.stack([discriminator_losses, *told])
+        return {"parameters": weights, "optimizers": moments, "step": state["step"] + 1}, jnp.mean(losses, axis=1)
+
+    def train_discriminator(
+        self, weights: Any, moments: Any, real: Array, fake: Array, condition: Array
+    ) -> tuple[Any, Any, Array]:
+        """One update of one pair's discriminator."""
+        size = self.settings.batch_size
+
+        def loss(discriminator: Any) -> tuple[Array, Any]:
+            logits, after = self.pair.logits_of_both(discriminator, real, fake, condition)
+            target = jnp.where(jnp.arange(2 * size) < size, jnp.float32(self.settings.real_target), jnp.float32(0))
+            return 2.0 * jnp.mean(real_or_fake_loss(logits, target)), after
+
+        return adversarial.descend(self.optimizers()["discriminator"], weights, moments, loss)
+
+    def generator_loss(
+        self,
+        fake: Array,
+        discriminator: Any,
+        privacy: Any,
+        condition: Array,
+        parts: Int[Array, " n"],
+        others: Int[Array, " n"],
+    ) -> tuple[Array, tuple[Array, Array]]:
+        """What one generator minimizes through its records; then its part without penalty, and D_p's loss."""
+        fooling = jnp.mean(fooling_loss(self.pair.logit(discriminator, fake, condition)))
+        logits = self.classifier.logits(privacy, fake, condition)
+        told = jnp.mean(part_loss(logits, parts))
+        if self.settings.privacy_ratio == 0.0:
+            return fooling, (fooling, told)
+        penalty = jnp.mean(entropy_penalty("other", logits, parts, others))
+        return fooling + self.settings.privacy_ratio * penalty, (fooling, told)
+
+    @property
+    def _batch(self) -> tuple[int, int]:
+        return self.settings.n_pairs, self.settings.batch_size
+
+
+def _flat(stacked: Array) -> Array:
+    """Rows of all pairs under each other."""
+    return stacked.reshape(stacked.shape[0] * stacked.shape[1], stacked.shape[2])

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from mace_jax._types import DiscriminatorScores, SamplesRecords
+from mace_jax.models import PIGAN, load
+from mace_jax.models import parts as parts_module
+from mace_jax.models.adversarial import draw
+from mace_jax.models.pigan_trainer import PIGANTrainer
+from tests.models.test_privgan import OVERFIT, digits_of, top_share
+
+TINY = {"latent_dim": 3, "generator_hidden": (6,), "discriminator_hidden": (6,), "batch_size": 8}
+
+
+def equal(first, second) -> bool:
+    leaves = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return all(np.array_equal(a, b) for a, b in leaves)
+
+
+@pytest.fixture(scope="module")
+def records():
+    return np.random.default_rng(3).normal(size=(32, 4))
+
+
+@pytest.fixture(scope="module")
+def fitted(records):
+    settings = PIGAN(n_parts=3, classifier_pretraining=2, **TINY)
+    return settings.fit(records, np.arange(32) % 2, steps=5, seed=1)
+
+
+@pytest.fixture(scope="module", params=[0.0, 1.0])
+def compiled(request):
+    """A model with or without penalty: its weight, its jitted step and its state at the start."""
+    trainer = PIGANTrainer(PIGAN(n_parts=2, privacy_ratio=request.param, **TINY), 4, 0)
+    return request.param, jax.jit(trainer.step), jax.jit(trainer.initial)(jax.random.key(0))
+
+
+def run(step, state, unit, steps):
+    for number in range(steps):
+        state, losses = step(state, unit, jnp.zeros((len(unit), 0), jnp.float32), jax.random.key(number))
+        assert np.isfinite(losses).all()
+    return state["parameters"]
+
+
+def test_without_a_penalty_no_gradient_passes_from_q_to_the_generator(compiled):
+    """Bit for bit: another Q at the start gives the same generator and discriminator, unless there is a penalty."""
+    ratio, step, state = compiled
+    other = jax.tree.map(lambda leaf: 3.0 - leaf, state["parameters"]["classifier"])
+    changed = {**state, "parameters": {**state["parameters"], "classifier": other}}
+    unit = jnp.asarray(np.random.default_rng(0).uniform(size=(10, 4)), jnp.float32)
+    first, second = (run(step, start, unit, 3) for start in (state, changed))
+    for name in ("generator", "discriminator"):
+        assert equal(first[name], second[name]) == (ratio == 0.0)
+    assert not equal(first["classifier"], second["classifier"])
+
+
+def test_q_learns_from_synthetic_records_alone(compiled):
+    """Real records reach Q through the generator only: other real ones leave Q after the first step as it is."""
+    _, step, state = compiled
+    rng = np.random.default_rng(0)
+    first, second = (run(step, state, jnp.asarray(rng.uniform(size=(10, 4)), jnp.float32), 1) for _ in range(2))
+    assert equal(first["classifier"], second["classifier"])
+    assert not equal(first["discriminator"], second["discriminator"])
+    assert not equal(first["classifier"], state["parameters"]["classifier"])
+
+
+@pytest.mark.parametrize("kind", ["info", "uniform", "other"])
+def test_the_generators_loss_is_the_sum_of_its_parts(kind):
+    trainer = PIGANTrainer(PIGAN(n_parts=3, privacy_ratio=0.7, penalty=kind, **TINY), 4, 0)
+    weights = jax.jit(trainer.initial)(jax.random.key(0))["parameters"]
+    rng = np.random.default_rng(0)
+    fake, label = jnp.asarray(rng.uniform(-1, 1, (8, 4)), jnp.float32), jnp.zeros((8, 0), jnp.float32)
+    parts, others = np.arange(8) % 3, (np.arange(8) + 1) % 3
+    condition = jnp.asarray(np.eye(3)[parts], jnp.float32)
+    value, (fooling, told) = jax.jit(trainer.generator_loss)(
+        fake, weights["discriminator"], weights["classifier"], condition, label, jnp.asarray(parts), jnp.asarray(others)
+    )
+    log_d = -np.log1p(np.exp(-np.asarray(trainer.pair.logit(weights["discriminator"], fake, condition), float)))
+    logits = np.asarray(trainer.classifier.logits(weights["classifier"], fake, label), float)
+    log_q = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    rows = np.arange(8)
+    penalty = {"info": log_q[rows, parts], "uniform": -log_q.mean(axis=1), "other": -log_q[rows, others]}[kind]
+    np.testing.assert_allclose(fooling, -log_d.mean(), rtol=1e-5)
+    np.testing.assert_allclose(told, -log_q[rows, parts].mean(), rtol=1e-5)
+    np.testing.assert_allclose(value, -log_d.mean() + 0.7 * penalty.mean(), rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_q_tells_generators_of_different_parts_and_not_those_of_a_heavy_penalty():
+    """Two far clusters forced into different parts: without penalty Q tells them, with one it cannot."""
+    rng, nothing = np.random.default_rng(0), jnp.zeros((40, 0), jnp.float32)
+    unit = jnp.asarray(np.concatenate([rng.uniform(0.0, 0.2, (20, 2)), rng.uniform(0.8, 1.0, (20, 2))]), jnp.float32)
+
+    @functools.partial(jax.jit, static_argnames=("trainer",))
+    def last_losses(trainer):
+        def body(number, carry):
+            return trainer.step(carry[0], unit, nothing, jax.random.fold_in(jax.random.key(7), number))
+
+        start = trainer.initial(jax.random.key(0)), jnp.zeros(3, jnp.float32)
+        return jax.lax.fori_loop(0, 600, body, start)[1]
+
+    entropy = {}
+    for ratio in (0.0, 10.0):
+        settings = PIGAN(latent_dim=3, generator_hidden=(16,), discriminator_hidden=(16,), privacy_ratio=ratio)
+        entropy[ratio] = float(last_losses(PIGANTrainer(settings, 2, 0))[2])
+    assert entropy[0.0] < 0.1 < 0.6 < entropy[10.0] < 0.8  # log 2 = 0.693: Q learns nothing
+
+
+def test_samples_come_in_equal_numbers_from_all_parts(fitted):
+    many = fitted.sample(300, seed=4)
+    assert np.array_equal(fitted.sample(7, seed=4), many[:7])
+    labels = np.arange(300) % 2
+    rows = fitted.sample(300, seed=4, labels=labels)
+    codes = np.eye(3, dtype=np.float32)[parts_module.assigned(4, 300, 3)]
+    condition = np.concatenate([codes, fitted.labels.rows(labels)], axis=1)
+    own = draw(fitted._trainer.pair, fitted.parameters["generator"], 4, np.arange(300, dtype=np.int32), condition)
+    assert np.array_equal(rows, fitted.scaling.from_unit(own))
+
+
+def test_scores_reduce_over_codes(fitted, records):
+    labels = np.arange(32) % 2
+    each = fitted.discriminator_score(records, labels=labels, reduce="none")
+    pair, weights = fitted._trainer.pair, fitted.parameters["discriminator"]
+    real = 2 * jnp.asarray(fitted.scaling.to_unit(records)) - 1
+    for part in range(3):
+        code = np.tile(np.eye(3, dtype=np.float32)[part], (32, 1))
+        condition = jnp.asarray(np.concatenate([code, fitted.labels.rows(labels)], axis=1))
+        np.testing.assert_allclose(each[:, part], pair.logit(weights, real, condition), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fitted.discriminator_score(records, labels=labels), each.mean(axis=1))
+    np.testing.assert_allclose(fitted.discriminator_score(records, labels=labels, reduce="max"), each.max(axis=1))
+    together = fitted.discriminator_score(records)
+    alone = np.concatenate([fitted.discriminator_score(record[None]) for record in records[:5]])
+    np.testing.assert_allclose(alone, together[:5], rtol=1e-5, atol=1e-6)
+    assert fitted.part_logits(records, labels=labels).shape == (32, 3)
+    with pytest.raises(ValueError, match="labels=None, but the model is conditional"):
+        fitted.part_logits(records)
+
+
+def test_a_fitted_model_tells_its_split_and_comes_back_from_disk(fitted, records, tmp_path):
+    assert isinstance(fitted, SamplesRecords) and isinstance(fitted, DiscriminatorScores)
+    assert repr(fitted) == "FittedPIGAN(parts=3, features=4, labels=2, steps=5)"
+    assert np.ptp(np.bincount(fitted.parts)) <= 1
+    fitted.save(tmp_path)
+    again = load(tmp_path)
+    assert again.settings == fitted.settings and np.array_equal(again.parts, fitted.parts)
+    assert np.array_equal(again.sample(4, seed=0), fitted.sample(4, seed=0))
+    assert np.array_equal(again.discriminator_score(records), fitted.discriminator_score(records))
+
+
+def test_a_continued_run_is_the_uninterrupted_one(fitted, records, tmp_path):
+    labels = np.arange(32) % 2
+    fitted.settings.fit(records, labels, steps=3, seed=1, checkpoint_dir=tmp_path)
+    resumed = fitted.settings.fit(records, labels, steps=5, seed=1, checkpoint_dir=tmp_path)
+    assert equal(resumed.parameters, fitted.parameters) and resumed.history == fitted.history
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PIGAN(n_parts=1), "n_parts=1 must be at least 2"),
+        (lambda: PIGAN(penalty="entropy"), "penalty='entropy' is unknown; choose one of 'info', 'uniform', 'other'"),
+        (lambda: PIGAN(privacy_ratio=np.inf), "privacy_ratio=inf must be a finite number"),
+        (lambda: PIGAN(classifier_pretraining=-1), "classifier_pretraining=-1 must be at least 0"),
+        (lambda: PIGAN(n_parts=3).fit(np.eye(5), steps=1, seed=0), "records has 5 rows; at least 6 are needed"),
+        (lambda: PIGAN.from_dict({"depth": 1}), r"PIGAN has no settings \['depth'\]"),
+    ],
+)
+def test_bad_input_is_refused_by_name(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_penalty_hides_the_part_of_synthetic_digits(seed):
+    """A fresh classifier tells the part from a synthetic record at a rate near one half, instead of four fifths.
+
+    This is what the penalty is about. The discriminator of an overfit model knows its members all the same.
+    """
+    members, nonmembers = digits_of(seed)
+    codes = np.arange(2000) % 2
+    rates = {}
+    for ratio in (0.0, 1.0):
+        fitted = PIGAN(privacy_ratio=ratio, classifier_learning_rate=1e-3, **OVERFIT).fit(
+            members, steps=3000, seed=seed
+        )
+        rows, condition = np.arange(2000, dtype=np.int32), np.eye(2, dtype=np.float32)[codes]
+        drawn = draw(fitted._trainer.pair, fitted.parameters["generator"], 9, rows, condition)
+        nearest = KNeighborsClassifier(5).fit(drawn[:1000], codes[:1000])
+        rates[ratio] = nearest.score(drawn[1000:], codes[1000:])
+        for reduce in ("max", "mean"):
+            score = functools.partial(fitted.discriminator_score, reduce=reduce)
+            assert top_share(score, members, nonmembers) > 2 * 200 / 1797
+    assert rates[1.0] < 0.65 < 0.75 < rates[0.0]
