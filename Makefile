@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format types doctest notebooks bench bench-smoke wheel-check clean
+.PHONY: help demo test coverage test-slow lint format types doctest notebooks bench bench-smoke wheel-check clean
 
 help:
 	@echo 'make demo         train a small model on real data, audit it, leave $(OUT)/report.html'
-	@echo 'make test         the test suite with line coverage'
+	@echo 'make test         the test suite'
+	@echo 'make coverage     the test suite with line coverage'
 	@echo 'make test-slow    the long statistical tests'
 	@echo 'make lint         formatting, ruff, notebooks stored without outputs'
 	@echo 'make types        pyright'
@@ -45,7 +46,10 @@ demo: $(VENV)/.installed
 	@echo 'The report lies in $(abspath $(OUT))/report.html'
 
 test: $(VENV)/.installed $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+coverage: $(VENV)/.installed $(VENV)/.test
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'not gpu' --cov --cov-report=term
 
 test-slow: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python -m pytest -m slow

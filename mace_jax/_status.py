@@ -45,9 +45,9 @@ _SENTENCES = {
         "refused, repeated records were counted as cells and only the others were compared by distance."
     ),
     Status.SUPPORT_MISMATCH: (
-        "Over a tenth of the first sample lies where the second has hardly a record, or the estimate keeps growing with "
-        "the number of records: the divergence is larger than shown, if not unbounded; report total variation or "
-        "Jensen-Shannon instead."
+        "Over a tenth of the first sample lies where the second has hardly a record, or the estimate keeps growing "
+        "with the number of records: the divergence is larger than shown, if not unbounded; report total variation "
+        "or Jensen-Shannon instead."
     ),
     Status.HIGH_DIMENSION: (
         "Five or more features: neighbor distances concentrate, which pulls the estimate towards 0 by more than its "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"mace_jax": ROOT / "mace_jax", "mace_jax_kernels": ROOT / "kernels" / "mace_jax_kernels"}
@@ -72,3 +74,12 @@ def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     parts = module.split(".")
     parts = parts[: len(parts) - node.level + (1 if is_package else 0)]
     return ".".join((*parts, node.module) if node.module else parts)
+
+
+def rest_slow(cases: Iterable[Any], keep: Callable[[Any], bool]) -> list[Any]:
+    """Parameters of a test: the cases that are kept, and the others for the slow run only."""
+    return [case if keep(case) else pytest.param(*_values(case), marks=pytest.mark.slow) for case in cases]
+
+
+def _values(case: Any) -> tuple[Any, ...]:
+    return case if isinstance(case, tuple) else (case,)

@@ -62,6 +62,7 @@ def test_the_same_seed_gives_the_same_report_and_another_seed_does_not():
     assert content(first) == content(again) != content(other)
 
 
+@pytest.mark.slow
 def test_no_leak_is_said_to_be_no_proof():
     sample = GaussianShift(0.0).draw(300, 300, seed=3)
     report = audit(sample.members, sample.nonmembers, **QUICK)
@@ -69,6 +70,7 @@ def test_no_leak_is_said_to_be_no_proof():
     assert report.certificate.epsilon == 0.0
 
 
+@pytest.mark.slow
 def test_several_columns_are_tried_alone_and_together(rng):
     members = np.stack([rng.normal(1, 1, 300), rng.normal(size=300)], axis=1)
     report = audit(members, rng.normal(size=(300, 2)), column_names=["a", "<script>"], **QUICK)
@@ -125,6 +127,7 @@ def test_a_model_is_asked_for_what_it_can(copied):
     assert report.data.n_synthetic == 400 and report.leak_detected
 
 
+@pytest.mark.slow
 def test_chosen_queries_and_metrics(copied):
     members, others, synthetic, _ = copied
     report = audit(
@@ -249,11 +252,13 @@ def test_a_model_that_answers_by_row_number_does_not_look_like_a_leak(rng):
     assert report.queries[0].advantage.p_value > 0.01
 
 
+@pytest.mark.slow
 def test_few_synthetic_records_are_said(rng):
     report = audit(rng.normal(size=(30, 2)), rng.normal(size=(30, 2)), synthetic=rng.normal(size=(3, 2)), **QUICK)
     assert "only 3 synthetic records" in " ".join(report.warnings)
 
 
+@pytest.mark.slow
 def test_many_queries_can_still_show_a_leak(rng):
     """Three columns and both together: the smallest of 39 + 1 permutation p-values times 4 is above 0.025."""
     quick = {"n_permutations": 39, "n_resamples": 100}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any, final
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-__all__ = ["MLP", "Decoder", "Encoder", "outputs"]
+__all__ = ["MLP", "outputs"]
 
 _GLOROT = nn.initializers.glorot_uniform()
 
@@ -33,31 +32,6 @@ class MLP(nn.Module):
             if layer < len(self.widths) - 1:
                 hidden = nn.leaky_relu(hidden, 0.2)
         return hidden
-
-
-@final
-class Encoder(nn.Module):
-    """Mean and standard deviation of a Gaussian latent code given the record."""
-
-    hidden: tuple[int, ...]
-    latent_dim: int
-
-    @nn.compact
-    def __call__(self, inputs: Float[Array, "n d"]) -> tuple[Float[Array, "n z"], Float[Array, "n z"]]:
-        mean, raw = jnp.split(MLP((*self.hidden, 2 * self.latent_dim))(inputs), 2, axis=-1)
-        return mean, jax.nn.softplus(raw) + 1e-6
-
-
-@final
-class Decoder(nn.Module):
-    """Record in the unit cube from a latent code."""
-
-    hidden: tuple[int, ...]
-    n_features: int
-
-    @nn.compact
-    def __call__(self, codes: Float[Array, "n z"]) -> Float[Array, "n d"]:
-        return jax.nn.sigmoid(MLP((*self.hidden, self.n_features))(codes))
 
 
 def outputs(network: nn.Module, weights: Any, *inputs: Float[Array, "n _"]) -> Any:

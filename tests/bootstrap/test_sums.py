@@ -17,7 +17,7 @@ from mace_jax.bootstrap._cells import resample_counts
 from mace_jax.bootstrap._sums import SumsAccumulator, replicate_sums
 from mace_jax_kernels.weighted_sums import CHAIN_ROWS, api
 from mace_jax_kernels.weighted_sums.reference import weighted_sums as oracle
-from tests._support import ROOT
+from tests._support import ROOT, rest_slow
 
 KINDS = ("poisson", "double_or_nothing", "bayesian", "multinomial")
 FIRST_KIND_AND_SLOWLY_THE_OTHERS = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
@@ -66,7 +66,7 @@ def test_no_batch_size_matters(weights):
     assert_same(fewer, (expected[0][:70], expected[1][:70]), 3000)
 
 
-@pytest.mark.parametrize("weights", KINDS)
+@pytest.mark.parametrize("weights", rest_slow(KINDS, lambda kind: kind in ("poisson", "multinomial")))
 def test_shards_in_any_layout_and_order_merge_to_the_whole(weights):
     values = draws()
     expected = replicate_sums(values, weights=weights, **SETTINGS)
@@ -101,7 +101,7 @@ def test_draws_are_passed_again_for_rows_that_do_not_fit_into_memory(monkeypatch
     assert seen == sorted(seen) and seen[-1] == 1.0 and len(seen) == 3
 
 
-@pytest.mark.parametrize("weights", KINDS)
+@pytest.mark.parametrize("weights", rest_slow(KINDS, lambda kind: kind in ("poisson", "multinomial")))
 def test_one_weight_per_cluster(weights, rng):
     values, clusters = draws(600), rng.integers(40, size=600)
     found = replicate_sums(values, weights=weights, clusters=clusters, **SETTINGS)
@@ -203,6 +203,7 @@ print(json.dumps({"devices": len(jax.devices()), "found": found}))
 """
 
 
+@pytest.mark.slow
 def test_one_two_and_eight_devices_agree():
     path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     environment = {

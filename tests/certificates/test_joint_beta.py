@@ -48,6 +48,7 @@ def test_large_counts_narrow_to_the_truth_and_no_evidence_starts_at_zero():
     assert low == 0.0 and high == 0.0  # delta alone explains all of the posterior
 
 
+@pytest.mark.slow
 def test_credible_under_its_own_prior():
     rng = np.random.default_rng(2)
     runs, n = 300, 40

@@ -82,6 +82,7 @@ def test_the_command_line_finds_what_the_function_finds(leaking, tmp_path: Path)
         assert again[part] == written[part], part
 
 
+@pytest.mark.slow
 def test_equal_scores_pass_the_gate_and_replace_the_old_report(tmp_path: Path, files) -> None:
     out = tmp_path / "report"
     out.mkdir()
@@ -135,6 +136,7 @@ def test_records_that_do_not_fit(tmp_path: Path, files, rows: dict[str, str], me
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_constant_columns_and_shared_records_are_warned_about_and_kept(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     files = {name: tmp_path / f"{name}.npy" for name in ("members", "nonmembers", "synthetic")}
@@ -198,6 +200,7 @@ def test_certify() -> None:
         assert refused.exit_code == 2 and message in refused.stderr
 
 
+@pytest.mark.slow
 def test_demo_of_a_few_steps(tmp_path: Path, monkeypatch) -> None:
     from mace_jax import demo
 

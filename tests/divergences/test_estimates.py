@@ -8,7 +8,7 @@ import math
 import jax
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mace_jax import divergences as dv
@@ -96,6 +96,7 @@ def test_symmetric_divergences_are_symmetric(name):
     assert_close(EVERY[name](p, q).value, EVERY[name](q, p).value)
 
 
+@settings(max_examples=8)
 @given(delta=st.floats(0.0, 3.0), d=st.sampled_from([1, 2]), seed=st.integers(0, 1000))
 def test_inequalities_between_divergences(delta, d, seed):
     p, q = draws.gaussians(delta, d, 1500, 1500, seed)
@@ -186,7 +187,7 @@ def test_unbounded_divergences_are_flagged():
     assert Status.SUPPORT_MISMATCH in dv.renyi(p, q, order=2.0).status
     assert Status.SUPPORT_MISMATCH not in dv.renyi(p, q, order=0.5).status
     assert Status.SUPPORT_MISMATCH not in dv.kl(*draws.gaussians(1.0, 1, 2000, 2000, seed=8)).status
-    far, near = (draws.gaussians(shift, 1, 1000, 1000, seed=8) for shift in (2.5, 1.0))
+    far, near = (draws.gaussians(shift, 1, 500, 500, seed=8) for shift in (2.5, 1.0))
     for form in (dv.kl, lambda p, q: dv.renyi(p, q, order=0.9), lambda p, q: dv.renyi(p, q, order=2.0)):
         assert Status.SUPPORT_MISMATCH in form(*far).status
         assert Status.SUPPORT_MISMATCH not in form(*near).status

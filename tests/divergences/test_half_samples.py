@@ -77,6 +77,7 @@ def test_common_radius_counts_beyond_the_list():
 
 
 @pytest.mark.parametrize("name", ["hellinger", "hockey_stick", "total_variation"])
+@pytest.mark.slow
 def test_standard_error_is_the_spread_over_samples(name):
     values, errors = [], []
     for seed in range(60):

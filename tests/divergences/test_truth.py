@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mace_jax import divergences as dv
+from tests._support import rest_slow
 from tests.divergences import draws
 
 # k, d, shift, n, m: mean of the two-sample and of the common-radius form over independent runs, and how far a mean of
@@ -22,9 +23,12 @@ KL_MEANS = [
     (5, 5, 0.0, 500, 2000, -0.004, -0.005, 0.018),
     (5, 10, 0.0, 500, 2000, -0.154, -0.008, 0.03),
 ]
+QUICK = {KL_MEANS[0], KL_MEANS[2], KL_MEANS[5]}
 
 
-@pytest.mark.parametrize(("k", "d", "delta", "n", "m", "two_sample", "common", "tolerance"), KL_MEANS)
+@pytest.mark.parametrize(
+    ("k", "d", "delta", "n", "m", "two_sample", "common", "tolerance"), rest_slow(KL_MEANS, QUICK.__contains__)
+)
 def test_means_of_the_kl_forms(k, d, delta, n, m, two_sample, common, tolerance):
     forms = ("knn", "common_radius")
     found = np.array(

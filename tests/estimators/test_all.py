@@ -10,6 +10,7 @@ from scipy import special
 from mace_jax import MembershipSample, optimal_membership_advantage
 from mace_jax.estimators import KDE, KNN, Classifier, Discrete, Histogram, Threshold
 from mace_jax.metrics import balanced_accuracy
+from tests._support import rest_slow
 
 CONTINUOUS = {
     "KNN": KNN(),
@@ -21,7 +22,7 @@ CONTINUOUS = {
 TRUTH = 0.3829
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", rest_slow(CONTINUOUS, lambda name: name in ("KNN", "Histogram", "Threshold")))
 def test_gaussian_shift_is_found_and_its_null_is_centered(name, rng):
     estimator = CONTINUOUS[name]
     sample = MembershipSample(rng.normal(1, 1, 2000), rng.normal(0, 1, 2000))

@@ -75,7 +75,7 @@ def test_logistic_survives_perfect_separation(rng):
         Classifier(),
         pytest.param(Classifier("mlp", **SMALL), marks=pytest.mark.slow),
         pytest.param(Classifier(nn.Dense(1), n_networks=2, learning_rate=0.05), marks=pytest.mark.slow),
-        Classifier(nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(2)]), **SMALL),
+        pytest.param(Classifier(nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(2)]), **SMALL), marks=pytest.mark.slow),
         Classifier(LogisticRegression()),
         Classifier(LogisticRegression(class_weight="balanced")),
         Classifier(LogisticRegression(class_weight={1: 3.0})),

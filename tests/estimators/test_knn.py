@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from mace_jax.estimators import KNN
 from mace_jax.estimators._base import running_total
 from mace_jax.estimators._candidates import candidate_neighbors
 from mace_jax.metrics import balanced_accuracy, f_beta
+from tests._support import rest_slow
 
 OBJECTIVE = balanced_accuracy.objective()
 
@@ -32,9 +35,12 @@ def draw(kind, rng, n, width):
     return np.where(rng.random((n, 1)) < 0.5, 0.0, rng.normal(size=(n, width)))
 
 
-@pytest.mark.parametrize("width", [1, 2, 12])
-@pytest.mark.parametrize("kind", ["continuous", "atoms", "half zeros"])
-@pytest.mark.parametrize("k", [1, 39])
+@pytest.mark.parametrize(
+    ("width", "kind", "k"),
+    rest_slow(
+        list(itertools.product([1, 2, 12], ["continuous", "atoms", "half zeros"], [1, 39])), lambda run: run[2] == 39
+    ),
+)
 def test_posteriors_equal_a_brute_force_twin(kind, width, k, rng):
     train, test = draw(kind, rng, 40, width), draw(kind, rng, 25, width)
     labels = rng.permutation(np.repeat([1, 0], [16, 24]))

@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from mace_jax_kernels.log_kde import add_block, cases, log_kernel_sums, log_sum_error
 from mace_jax_kernels.log_kde.xla import sums_padded
+from tests._support import rest_slow
 
 SMALL_TILE = 4096
 
@@ -27,8 +28,10 @@ def gap(found, expected):
     return np.max(np.abs(np.float64(found) - expected) / np.maximum(1, np.abs(expected)))
 
 
-@pytest.mark.parametrize("name", cases.CASES)
-@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize(
+    ("name", "direct"),
+    rest_slow([(name, direct) for name in cases.CASES for direct in (True, False)], lambda run: run[1] is True),
+)
 def test_float64_equals_the_definition(name, direct):
     with jax.enable_x64(True):
         x, y, inverse = cases.make(name, dtype=np.float64)
@@ -42,7 +45,7 @@ def test_float64_equals_the_definition(name, direct):
         )
 
 
-@pytest.mark.parametrize("name", cases.CASES)
+@pytest.mark.parametrize("name", rest_slow(cases.CASES, lambda name: name in list(cases.CASES)[::3]))
 def test_float32_differences_err_by_roundings_only(name):
     x, y, inverse = cases.make(name)
     found = log_kernel_sums(x, y, inverse, direct=True, tile_bytes=SMALL_TILE)

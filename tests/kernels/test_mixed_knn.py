@@ -8,13 +8,14 @@ import pytest
 from mace_jax_kernels.mixed_knn import Terms, block_counts, block_minima, cases, pack
 from mace_jax_kernels.mixed_knn import reference as oracle
 from mace_jax_kernels.mixed_knn.xla import LARGE, minimum_blocks
+from tests._support import rest_slow
 
 RUNS = [(name, False, False) for name in cases.CASES] + [
     (name, True, mean) for name in ("gaps", "weighted", "adult", "wide_weighted") for mean in (False, True)
 ]
 
 
-@pytest.mark.parametrize(("name", "skip", "mean"), RUNS)
+@pytest.mark.parametrize(("name", "skip", "mean"), rest_slow(RUNS, lambda run: run[0] in ("gaps", "adult")))
 def test_minima_and_counts_equal_the_reference(name, skip, mean):
     queries, reference, terms, block = cases.make(name)
     packed = pack(*reference, block)

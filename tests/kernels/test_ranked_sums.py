@@ -9,6 +9,7 @@ import pytest
 from mace_jax_kernels._weights import in_order, weight_parts
 from mace_jax_kernels.ranked_sums import cases, plan_ranks, ranked_sums
 from mace_jax_kernels.ranked_sums.api import _on_cpu
+from tests._support import rest_slow
 
 KEYS = np.uint32([7, 1]), np.uint32([7, 2])
 RATES = (0.01, 0.1, 0.3)
@@ -23,8 +24,11 @@ def test_the_reference_counts_by_hand():
     assert hits[0].tolist() == [1, 3, 3]  # above 2; down to 2, where a quarter of the non-members is; down to 1
 
 
-@pytest.mark.parametrize("kind", ["poisson", "double_or_nothing"])
-@pytest.mark.parametrize("name", sorted(cases.CASES))
+RUNS = [(name, kind) for name in sorted(cases.CASES) for kind in ("poisson", "double_or_nothing")]
+QUICK = {(name, "poisson") for name in ("single", "tied", "unequal", "all_equal", "separated")}
+
+
+@pytest.mark.parametrize(("name", "kind"), rest_slow(RUNS, {*QUICK, ("tied", "double_or_nothing")}.__contains__))
 def test_whole_weights_are_summed_exactly(name, kind):
     members, nonmembers = cases.make(name)
     found = ranked_sums(members, nonmembers, RATES, *KEYS, 150, kind=kind)
@@ -33,7 +37,7 @@ def test_whole_weights_are_summed_exactly(name, kind):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", ["one_tile", "tied", "unequal", "separated"])
+@pytest.mark.parametrize("name", rest_slow(["one_tile", "tied", "unequal", "separated"], "tied".__eq__))
 def test_exponential_weights_are_summed_to_rounding(name):
     members, nonmembers = cases.make(name)
     found = ranked_sums(members, nonmembers, RATES, *KEYS, 150, kind="bayesian")

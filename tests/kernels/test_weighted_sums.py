@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mace_jax_kernels.weighted_sums import api, cases, weighted_sums, xla
+from tests._support import rest_slow
 
 KINDS = ("poisson", "double_or_nothing", "bayesian", "multinomial")
 FIRST_KIND_AND_SLOWLY_THE_OTHERS = [KINDS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
@@ -22,7 +23,10 @@ def close(found, expected, n, rtol=1e-6):
 
 @pytest.mark.parametrize(
     ("name", "weights"),
-    [(name, kind) for name in cases.CASES for kind in KINDS if (name, kind) != ("two_chains", "multinomial")],
+    rest_slow(
+        [(name, kind) for name in cases.CASES for kind in KINDS if (name, kind) != ("two_chains", "multinomial")],
+        lambda run: run[0] == "two_tiles" or run == ("two_chains", "poisson"),
+    ),
 )
 def test_sums_equal_the_reference(name, weights):
     key, values, n_resamples = cases.make(name)
@@ -43,8 +47,10 @@ def test_any_replicate_can_be_computed_alone(weights):
         close(part, whole[first : first + many], len(values))
 
 
-@pytest.mark.parametrize("weights", KINDS)
-@pytest.mark.parametrize("cuts", [(700,), (1, 2, 1025, 1499)])
+@pytest.mark.parametrize(
+    ("weights", "cuts"),
+    rest_slow([(kind, cuts) for kind in KINDS for cuts in ((700,), (1, 2, 1025, 1499))], lambda run: len(run[1]) == 1),
+)
 def test_shards_add_up(weights, cuts):
     key, values, _ = cases.make("two_tiles")
     whole = weighted_sums(key, values, n_resamples=100, weights=weights)
@@ -123,7 +129,7 @@ def test_sizes_in_one_bucket_share_code(rng):
         assert [f._cache_size() for f in (api._on_cpu, api._elsewhere, api._draw_sums)] == before
 
 
-@pytest.mark.parametrize("weights", KINDS)
+@pytest.mark.parametrize("weights", rest_slow(KINDS, "poisson".__eq__))
 def test_inside_a_traced_function(weights):
     key, values, _ = cases.make("few")
     traced = jax.jit(lambda key, x: weighted_sums(key, x, n_resamples=70, weights=weights))(key, values)

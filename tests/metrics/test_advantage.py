@@ -16,6 +16,7 @@ from mace_jax.estimators import KNN, AbstractEstimator, Classifier, FoldOutcome,
 from mace_jax.metrics import accuracy, advantage_curve, balanced_accuracy, f_beta, precision
 from mace_jax.metrics._crossfit import cross_fit
 from mace_jax.metrics._null import permutation_null, random_labels
+from tests._support import rest_slow
 
 
 @pytest.mark.parametrize("estimator", [KNN(), Threshold()], ids=["knn", "threshold"])
@@ -52,7 +53,7 @@ def test_rare_members_and_priors():
     assert 0.25 < f1.value < 0.40  # the optimum is .3433
 
 
-@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("width", rest_slow([1, 2], (1).__eq__))
 def test_monotone_rescaling_and_row_order_change_little_and_seeds_fix_all(width):
     sample = GaussianShift(1.0, n_outputs=width).draw(300, 300, seed=1)
     first = optimal_membership_advantage(sample, n_permutations=39, seed=5)
@@ -217,6 +218,7 @@ def test_a_scikit_learn_classifier_through_every_door():
     np.testing.assert_array_equal(curve.null[0], estimate.null)
 
 
+@pytest.mark.slow
 def test_ten_folds_reach_bootstrap():
     n_folds = 10
     sample = GaussianShift(1.0).draw(400, 300, seed=0)

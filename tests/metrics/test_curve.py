@@ -15,7 +15,9 @@ from mace_jax.metrics import AdvantageCurve, accuracy, advantage_curve, f_beta, 
 METRICS = ("accuracy", precision(min_recall=0.2))
 
 
-@pytest.mark.parametrize("estimator, width, n_folds", [(KNN(k=15), 2, 3), (Threshold(), 1, 2)])
+@pytest.mark.parametrize(
+    "estimator, width, n_folds", [pytest.param(KNN(k=15), 2, 3, marks=pytest.mark.slow), (Threshold(), 1, 2)]
+)
 def test_every_point_is_the_single_estimate(estimator, width, n_folds):
     sample = GaussianShift(1.0, n_outputs=width).draw(150, 210, seed=0)
     settings = {"estimator": estimator, "n_permutations": 25, "n_folds": n_folds, "seed": 4}

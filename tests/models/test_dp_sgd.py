@@ -13,6 +13,7 @@ from mace_jax.models import DPSGD, VAE, MetricPrivateVAE, checkpoint, load, trai
 from mace_jax.models.dp_guarantee import DPSGDGuarantee, noise_multiplier_for
 from mace_jax.models.dp_sgd import _PrivateTrainer, poisson_sample, sampling_probability
 from mace_jax.models.vae_trainer import VAETrainer
+from tests._support import rest_slow
 
 pytest.importorskip("jax_privacy")
 
@@ -49,7 +50,9 @@ def alone(cube):
     )
 
 
-@pytest.mark.parametrize(("probability", "clip"), [(0.9, 0.3), (0.9, 40.0), (2.0**-23, 1.0)])
+@pytest.mark.parametrize(
+    ("probability", "clip"), rest_slow([(0.9, 0.3), (0.9, 40.0), (2.0**-23, 1.0)], (0.9, 0.3).__eq__)
+)
 def test_gradients_are_clipped_one_by_one_and_summed_over_the_sample(probability, clip, alone):
     vae, parameters, data, keys, gradients = alone
     trainer = _PrivateTrainer(vae, DPSGD(noise_multiplier=0.0, l2_clip=clip), probability)
@@ -123,6 +126,7 @@ def test_a_usual_setting_has_its_known_epsilon():
     )
 
 
+@pytest.mark.slow
 def test_the_noise_for_an_epsilon_gives_that_epsilon():
     noise = noise_multiplier_for(epsilon=2.0, delta=1e-5, n_records=1000, batch_size=50, steps=400)
     reached = DPSGDGuarantee(noise, sampling_probability(50, 1000), 400).epsilon(1e-5)
@@ -137,6 +141,7 @@ def noisy(cube):
     )
 
 
+@pytest.mark.slow
 def test_the_noise_has_the_stated_size(noisy):
     weights = sum(leaf.size for leaf in jax.tree.leaves(noisy.model.parameters))
     # 200 norms of vectors of independent normals; the clipped signal adds at most a thousandth

@@ -7,10 +7,15 @@ import numpy as np
 import pytest
 
 from mace_jax.models import FittedGAN, FittedVAE, checkpoint, load
+from tests._support import rest_slow
 
 
-@pytest.mark.parametrize("kind", ["GAN", "VAE"])
-@pytest.mark.parametrize("labels", [None, ["a", "b"] * 15])
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    rest_slow(
+        [(kind, labels) for kind in ("GAN", "VAE") for labels in (None, ["a", "b"] * 15)], lambda c: c[1] is None
+    ),
+)
 def test_a_saved_model_comes_back_whole(kind, labels, tiny, table, tmp_path):
     fitted = tiny[kind].fit(table, labels, steps=4, seed=2**40)
     path = fitted.save(tmp_path / "new" / "model")

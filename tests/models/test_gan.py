@@ -79,6 +79,7 @@ def test_parameter_counts_of_the_published_mnist_networks():
     assert counts == {"generator": 1_643_280, "discriminator": 2_788_353}
 
 
+@pytest.mark.slow
 def test_a_conditional_gan_draws_the_label_asked_for(digits):
     fitted = GAN(scaling="common").fit(digits.members, digits.labels, steps=1000, seed=0)
     wanted = np.arange(200) % 10

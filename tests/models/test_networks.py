@@ -136,6 +136,7 @@ def dcgan():
     return settings.fit(images, np.arange(24) % 2, steps=12, seed=0), images
 
 
+@pytest.mark.slow
 def test_scores_and_samples_of_a_dcgan_do_not_depend_on_their_batch(dcgan):
     fitted, images = dcgan
     scores = fitted.discriminator_score(images[:6])
@@ -145,6 +146,7 @@ def test_scores_and_samples_of_a_dcgan_do_not_depend_on_their_batch(dcgan):
     assert np.array_equal(fitted.sample(3, seed=1), fitted.sample(9, seed=1)[:3])
 
 
+@pytest.mark.slow
 def test_running_averages_move_in_training_and_decide_the_score(dcgan):
     fitted, images = dcgan
     for name in ("generator", "discriminator"):

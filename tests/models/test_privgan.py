@@ -58,6 +58,7 @@ def run(step, state, unit, steps=3):
     return state
 
 
+@pytest.mark.slow
 def test_without_a_penalty_each_pair_is_a_gan_of_its_own(free):
     """Written from the definition, one pair at a time: plain gradients, no stacking."""
     trainer, step, start = free
@@ -112,6 +113,7 @@ def test_without_a_penalty_each_pair_is_a_gan_of_its_own(free):
                 np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_without_a_penalty_other_parts_leave_no_trace_in_a_pair(free):
     """Bit for bit: what the other two parts hold does not reach pair 0."""
     trainer, step, start = free

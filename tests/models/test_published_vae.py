@@ -65,6 +65,7 @@ def test_networks_compute_the_published_formulas(weights):
     np.testing.assert_allclose(trainer.cost(jnp.asarray(gray, jnp.float32), logits), bernoulli, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_keeps_nine_tenths_while_training_only(weights):
     trainer, condition = VAETrainer(published_cvae(), 784, 10), jnp.eye(10)[:1]
     gray = jnp.full((1, 784), 0.5)

@@ -14,6 +14,7 @@ import pytest
 
 from mace_jax.models import GAN, VAE, checkpoint, train
 from mace_jax.models.encoding import Scaling
+from tests._support import rest_slow
 
 KINDS = ("GAN", "VAE")
 
@@ -65,8 +66,10 @@ def test_a_jax_key_is_a_seed(tiny, table):
     assert first.sample(2, seed=jax.random.key(1)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("signal_kind", [Killed, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("kind", "signal_kind"),
+    rest_slow([(kind, signal) for kind in KINDS for signal in (Killed, KeyboardInterrupt)], ("GAN", Killed).__eq__),
+)
 def test_an_interrupted_run_ends_bit_for_bit_like_an_uninterrupted_one(
     kind, signal_kind, tiny, table, tmp_path, monkeypatch, short_chunks
 ):
@@ -161,6 +164,7 @@ settings.fit(np.load({str(tmp_path / "table.npy")!r}), steps=10**9, seed=3, chec
     assert sorted(found.name for found in path.parent.iterdir()) == ["history.jsonl", path.name]
 
 
+@pytest.mark.slow
 def test_several_devices_give_the_same_answer(tiny, table, tmp_path):
     np.save(tmp_path / "table.npy", table)
     script = f"""

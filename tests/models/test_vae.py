@@ -75,6 +75,7 @@ def test_elbo_stays_below_the_log_density(table):
     assert np.mean(log_density - bound) < 0.5
 
 
+@pytest.mark.slow
 def test_the_bernoulli_bound_is_the_one_of_its_definition(table):
     settings = VAE(latent_dim=1, encoder_hidden=(8,), decoder_hidden=(8,), likelihood="bernoulli", scaling="common")
     fitted = settings.fit(table, steps=200, seed=0)
@@ -152,6 +153,7 @@ def test_images_must_fit_their_shape(table):
         VAE(image_shape=(8, 8, 1)).fit(table, steps=1, seed=0)
 
 
+@pytest.mark.slow
 def test_a_conditional_vae_uses_the_label(digits):
     fitted = VAE(latent_dim=2, scaling="common").fit(digits.members, digits.labels, steps=400, seed=0)
     wanted = np.arange(100) % 10

@@ -65,6 +65,7 @@ def test_the_critic_moves_several_times_per_step(fitted, folder):
     assert counts == {"generator": 5, "discriminator": 15}
 
 
+@pytest.mark.slow
 def test_it_learns_where_the_records_are():
     """Records near one corner and its opposite: synthetic ones end there."""
     rng = np.random.default_rng(0)

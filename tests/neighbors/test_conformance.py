@@ -10,6 +10,7 @@ import pytest
 
 from mace_jax._status import Status
 from mace_jax.neighbors import ExactBackend, SortedBackend, TreeBackend, knn, radius_count
+from tests._support import rest_slow
 from tests.neighbors.oracle import nearest, within
 
 TILED = ExactBackend(tile_bytes=4096)  # tiles of 32 x 32: several of each even in a small test
@@ -86,7 +87,9 @@ def test_counts_are_closed_at_returned_distances(name, d, kind, rng):
     assert (radius_count(x, y, distances[:, 6], backend=backend) >= 7).all()
 
 
-@pytest.mark.parametrize(("name", "d"), [("exact", 12), ("tiled", 12), ("tree", 3), ("sorted", 1)])
+@pytest.mark.parametrize(
+    ("name", "d"), rest_slow([("exact", 12), ("tiled", 12), ("tree", 3), ("sorted", 1)], ("tiled", 12).__eq__)
+)
 def test_batches_do_not_change_the_answer(name, d, rng):
     backend = BACKENDS[name]
     y = rng.standard_normal((230, d)) + 1e4
@@ -167,6 +170,7 @@ def test_sorted_widens_where_rounding_ties_many_values():
     check(np.array([[1e17], [3.5]]), y, 3, "tree")
 
 
+@hypothesis.settings(max_examples=12)
 @hypothesis.given(data=st.data(), d=st.sampled_from([1, 3]), m=st.integers(2, 24), n=st.integers(1, 12))
 def test_integer_records_equal_the_oracle(data, d, m, n):
     whole = st.integers(-4, 4)

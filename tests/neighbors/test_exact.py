@@ -11,6 +11,7 @@ from mace_jax.neighbors._pairs import squared_threshold
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels.knn import group_minima, group_values, propose_groups, rank_groups, shortened
 from mace_jax_kernels.radius_count import count_groups
+from tests._support import rest_slow
 from tests.neighbors.oracle import nearest, within
 
 
@@ -70,7 +71,7 @@ def test_part_of_the_rows_may_need_float64(passes, rng):
     np.testing.assert_array_equal(found.indices, nearest(queries, reference, 3)[1])
 
 
-@pytest.mark.parametrize("d", [300, 400])
+@pytest.mark.parametrize("d", rest_slow([300, 400], (300).__eq__))
 def test_many_distinct_rows_tied_at_the_last_place_go_pair_by_pair(passes, d):
     reference = 0.1 * np.eye(d)
     queries = np.zeros((2, d))
@@ -204,7 +205,7 @@ def assert_oracle(queries, reference, k, exclude_ids=None, **options):
     np.testing.assert_array_equal(found.indices, ids)
 
 
-@pytest.mark.parametrize(("d", "k"), [(16, 3), (64, 20), (300, 7)])
+@pytest.mark.parametrize(("d", "k"), rest_slow([(16, 3), (64, 20), (300, 7)], (64, 20).__eq__))
 def test_short_products_prove_ordinary_rows(passes, monkeypatch, rng, d, k):
     monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
     reference = rng.standard_normal((3000, d)) + 5
