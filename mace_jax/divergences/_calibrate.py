@@ -73,7 +73,8 @@ class Calibration:
             small = evaluate(self._p, self._q)
             if small.method != estimate.method:
                 return estimate
-            ratio = np.square(np.asarray(estimate.standard_error) / np.asarray(small.standard_error))
+            whole, part = np.asarray(estimate.standard_error), np.asarray(small.standard_error)
+            ratio = np.square(np.divide(whole, part, out=np.zeros_like(whole), where=part > 0.0))  # 0: left unscaled
         contrast = self._contrast(estimate, k)
         variance = ratio * contrast.variance
         if estimate.divergence == "kl":

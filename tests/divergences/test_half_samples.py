@@ -149,3 +149,14 @@ def test_skewness_of_a_mean_of_independent_terms():
     doubled = found.times(-2.0)
     assert doubled.variance == pytest.approx(4.0 * found.variance)
     assert doubled.skewness == pytest.approx(-found.skewness)
+
+
+def test_a_part_that_does_not_vary_leaves_the_standard_error_as_it_is():
+    """No record of equal laws reaches a ratio of e: the estimate is 0 with error 0, in all records and in a part."""
+    for seed in range(3):
+        p, q = np.random.default_rng(seed).normal(size=(2, 1200))
+        found = hockey_stick(p, q, epsilon=[0.0, 1.0, 5.0])
+        assert np.isfinite(found.standard_error).all() and all(np.isfinite(part).all() for part in found.influence)
+        plain = hockey_stick(p, q, epsilon=[0.0, 1.0, 5.0], half_samples=0)
+        assert found.standard_error[2] == plain.standard_error[2] and found.standard_error[0] > 0.0
+        assert np.isfinite(hockey_stick(p, q, epsilon=5.0).standard_error)
