@@ -35,9 +35,15 @@ def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """The kind of model and its settings, tuples as lists."""
-    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(settings).items()}
+    """The kind of model and its settings, tuples as lists and settings within settings as dictionaries."""
+    plain = {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
     return {"kind": type(settings).__name__, **plain}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def from_dict(cls: type, values: dict[str, Any]) -> dict[str, Any]:

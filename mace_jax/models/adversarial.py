@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import flax.linen as nn
 import jax
@@ -17,27 +17,28 @@ from jaxtyping import Array, Float, Int
 from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings
-from mace_jax.models.encoding import Labels, Scaling
+from mace_jax.models._training_data import TrainingData, training_data
+from mace_jax.models.encoding import Labels
 from mace_jax.models.layers import outputs
+from mace_jax.models.losses import real_or_fake_loss
 from mace_jax.models.networks import KINDS, AbstractNetworks, MLPNetworks
 from mace_jax.models.train import in_blocks
 
 __all__ = [
     "Pair",
-    "TrainingData",
     "check",
-    "condition_of",
     "descend",
     "draw",
-    "label_odds",
+    "encoded",
     "moved",
     "networks_of",
     "no_batch_norm",
+    "odds",
+    "optimizers",
+    "pair_of",
     "real_target",
     "scores",
-    "to_dict",
     "trainable",
-    "training_data",
 ]
 
 Weights = dict[str, Any]
@@ -100,6 +101,15 @@ class Pair:
             return jnp.concatenate([first, second]), weights
         both = jnp.concatenate([real, synthetic]), jnp.concatenate([condition, condition])
         return self.logit(weights, *both), weights
+
+    def discriminator_loss(
+        self, weights: Weights, real: Array, synthetic: Array, condition: Array, real_target: float
+    ) -> tuple[Array, Weights]:
+        """Mean loss on real records plus mean loss on as many synthetic ones; then the weights after it."""
+        logits, after = self.logits_of_both(weights, real, synthetic, condition)
+        is_real = jnp.arange(2 * len(real)) < len(real)
+        target = jnp.where(is_real, jnp.float32(real_target), jnp.float32(0))
+        return 2.0 * jnp.mean(real_or_fake_loss(logits, target)), after
 
 
 def _training_outputs(network: nn.Module, weights: Weights, *inputs: Array) -> tuple[Array, Weights]:
@@ -183,43 +193,29 @@ def networks_of(settings: Any) -> AbstractNetworks:
     return settings.networks or MLPNetworks(settings.generator_hidden, settings.discriminator_hidden)
 
 
-def to_dict(settings: Any) -> dict[str, Any]:
-    """Plain values of settings and of the networks in them."""
-    networks = settings.networks
-    return {**_settings.to_dict(settings), "networks": None if networks is None else _settings.to_dict(networks)}
+def pair_of(settings: Any, n_features: int, n_conditions: int) -> Pair:
+    """The pair of networks that settings and sizes describe."""
+    return Pair(networks_of(settings), settings.latent_dim, n_features, n_conditions)
 
 
-class TrainingData(NamedTuple):
-    """Checked arguments of ``fit``: records in the unit cube and one-hot labels, with what undoes both."""
-
-    unit: np.ndarray
-    one_hot: np.ndarray
-    scaling: Scaling
-    labels: Labels
-    steps: int
-    seed: int
+def optimizers(settings: Any, *names: str, beta2: float = 0.999) -> dict[str, optax.GradientTransformation]:
+    """Adam for each network, with the learning rate that the settings name after it."""
+    rates = {name: getattr(settings, f"{name}_learning_rate") for name in names}
+    return {name: optax.adam(rate, b1=settings.beta1, b2=beta2, eps=settings.adam_eps) for name, rate in rates.items()}
 
 
-def training_data(
-    settings: Any, records: Any, labels: Any, *, steps: int, seed: Seed, min_records: int = 2
-) -> TrainingData:
-    """Check the arguments of ``fit`` and encode the records."""
-    values = _validate.min_rows(min_records, records=_validate.as_records(records=records))
-    values = _validate.finite(records=values)
-    steps, seed = _validate.positive_int(steps=steps), _random.as_seed(seed)
-    coding, one_hot = Labels.fit(labels, len(values))
-    networks_of(settings).features(values.shape[1])
-    scaling = Scaling.fit(values, settings.scaling)
-    return TrainingData(scaling.to_unit(values), one_hot, scaling, coding, steps, seed)
-
-
-def condition_of(coding: Labels, labels: Any, n_records: int) -> np.ndarray:
-    """One-hot rows of the labels given, which a conditional model needs."""
-    if labels is None and len(coding):
-        raise ValueError(
-            f"labels=None, but the model is conditional; pass one of {list(coding.values)[:20]} per record."
-        )
-    return coding.candidates(labels, n_records)[0]
+def encoded(settings: Any, records: Any, labels: Any, *, steps: int, seed: Seed, min_records: int = 2) -> TrainingData:
+    """Checked and encoded arguments of ``fit``."""
+    width = networks_of(settings).features
+    return training_data(
+        records,
+        labels,
+        scaling=settings.scaling,
+        check_width=width,
+        steps=steps,
+        seed=seed,
+        min_records=min_records,
+    )
 
 
 def draw(pair: Pair, weights: Weights, seed: Seed, rows: np.ndarray, condition: np.ndarray) -> np.ndarray:
@@ -232,10 +228,9 @@ def scores(pair: Pair, weights: Weights, unit: np.ndarray, condition: np.ndarray
     return in_blocks(functools.partial(_score, pair, weights), unit, condition).astype(np.float64)
 
 
-def label_odds(labels: Labels, logits: FloatArray) -> FloatArray:
-    """Log of the mean odds over labels, by their shares, from logits ``(labels, n)``; one row is left as it is."""
-    shares = np.ones(1) if len(logits) == 1 else np.asarray(labels.shares)
-    return np.logaddexp.reduce(logits + np.log(shares)[:, None], axis=0)
+def odds(pair: Pair, weights: Weights, unit: np.ndarray, conditions: list[np.ndarray], labels: Labels) -> FloatArray:
+    """Log of the discriminator's odds, averaged over the labels that the conditions stand for."""
+    return labels.log_mean(np.stack([scores(pair, weights, unit, condition) for condition in conditions]))
 
 
 @functools.partial(jax.jit, static_argnames=("pair",))

@@ -108,6 +108,23 @@ class Labels:
             return [np.zeros((n_records, 0), np.float32)]
         return [self.rows(np.full(n_records, place)) for place in range(len(self.values))]
 
+    def required(self, labels: Any, n_records: int) -> np.ndarray:
+        """One-hot rows of the labels given, which a conditional model needs."""
+        if labels is None and self.values:
+            raise ValueError(
+                f"labels=None, but the model is conditional; pass one of {list(self.values)[:20]} per record."
+            )
+        return self.candidates(labels, n_records)[0]
+
+    def given_or_drawn(self, labels: Any, n: int, seed: Seed) -> np.ndarray:
+        """One-hot rows of n records to sample: of the labels given, or drawn where none are."""
+        return self.draw(n, seed) if labels is None else self.one_hot(labels, n)
+
+    def log_mean(self, logs: FloatArray) -> FloatArray:
+        """Log of the mean over labels, by their shares, of what has the logs ``(labels, n)``; one row stays."""
+        shares = np.ones(1) if len(logs) == 1 else np.asarray(self.shares)
+        return np.logaddexp.reduce(logs + np.log(shares)[:, None], axis=0)
+
     def draw(self, n: int, seed: Seed) -> np.ndarray:
         """One-hot rows of n labels in their training shares; row i does not depend on n."""
         if not self.values:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any, final
 
 import jax
@@ -15,18 +14,19 @@ from jaxtyping import Array
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _files, _settings, adversarial
+from mace_jax.models import adversarial
+from mace_jax.models._base import AbstractFitted, AbstractSettings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.losses import fooling_loss, real_or_fake_loss
+from mace_jax.models.losses import fooling_loss
 from mace_jax.models.networks import AbstractNetworks
-from mace_jax.models.train import AbstractTrainer, train
+from mace_jax.models.train import AbstractTrainer
 
 __all__ = ["GAN", "FittedGAN"]
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class GAN:
+class GAN(AbstractSettings):
     """Settings of a generative adversarial network, by default of two multilayer perceptrons.
 
     The generator maps Gaussian noise to records; the discriminator learns to tell them from the training records
@@ -77,19 +77,6 @@ class GAN:
         adversarial.check(self)
         adversarial.real_target(self.real_target)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``GAN.from_dict`` reads them back."""
-        return adversarial.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> GAN:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
-
     def fit(
         self,
         records: Any,
@@ -119,26 +106,16 @@ class GAN:
             ValueError: fewer than 2 records, NaN, records the networks do not fit, or a checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
-        unit, one_hot, scaling, coding, steps, seed = adversarial.training_data(
-            self, records, labels, steps=steps, seed=seed
-        )
-        trained = train(
-            _Trainer(self, unit.shape[1], len(coding)),
-            unit,
-            one_hot,
-            steps=steps,
-            seed=seed,
-            name="GAN",
-            settings=self.to_dict(),
-            progress=progress,
-            checkpoint_dir=checkpoint_dir,
-        )
-        return FittedGAN(self, trained.parameters, scaling, coding, steps, seed, trained.history)
+        data = adversarial.encoded(self, records, labels, steps=steps, seed=seed)
+        trainer = _Trainer(self, data.unit.shape[1], len(data.labels))
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
+        return FittedGAN(self, trained.parameters, *fitted)
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedGAN:
+class FittedGAN(AbstractFitted):
     """A trained GAN: draws records and scores them.
 
     ``history`` has one row per chunk of training steps: last step, mean discriminator loss, mean generator loss.
@@ -167,7 +144,7 @@ class FittedGAN:
             ValueError: ``n`` is below 1, or labels the model does not know.
         """
         n = _validate.positive_int(n=n)
-        one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
+        one_hot = self.labels.given_or_drawn(labels, n, seed)
         rows = np.arange(n, dtype=np.int32)
         return self.scaling.from_unit(
             adversarial.draw(self._trainer.pair, self.parameters["generator"], seed, rows, one_hot)
@@ -190,26 +167,13 @@ class FittedGAN:
         References:
             Hayes et al. (2019), LOGAN: Membership inference attacks against generative models.
         """
-        values = _settings.model_records(records, len(self.scaling.low))
-        unit = self.scaling.to_unit(values)
+        unit = self._unit(records)
         pair, weights = self._trainer.pair, self.parameters["discriminator"]
-        candidates = self.labels.candidates(labels, len(unit))
-        logits = np.stack([adversarial.scores(pair, weights, unit, one_hot) for one_hot in candidates])
-        return adversarial.label_odds(self.labels, logits)
-
-    def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
-        return _files.save(self, directory)
+        return adversarial.odds(pair, weights, unit, self.labels.candidates(labels, len(unit)), self.labels)
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> FittedGAN:
-        """Read a model written by ``save``.
-
-        Raises:
-            FileNotFoundError: nothing was saved there.
-            ValueError: the file is damaged or holds another kind of model.
-        """
-        return cls(**_files.load(directory, GAN, _Trainer))
+    def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
+        return GAN, _Trainer, ()
 
     @property
     def _trainer(self) -> _Trainer:
@@ -234,16 +198,10 @@ class _Trainer(AbstractTrainer):
 
     @property
     def pair(self) -> adversarial.Pair:
-        networks = adversarial.networks_of(self.settings)
-        return adversarial.Pair(networks, self.settings.latent_dim, self.n_features, self.n_labels)
+        return adversarial.pair_of(self.settings, self.n_features, self.n_labels)
 
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
-        settings = self.settings
-        rates = {
-            "generator": settings.generator_learning_rate,
-            "discriminator": settings.discriminator_learning_rate,
-        }
-        return {name: optax.adam(rate, b1=settings.beta1, eps=settings.adam_eps) for name, rate in rates.items()}
+        return adversarial.optimizers(self.settings, "generator", "discriminator")
 
     def initial(self, key: Array) -> dict[str, Any]:
         parameters = self.pair.initial(key)
@@ -259,9 +217,7 @@ class _Trainer(AbstractTrainer):
         synthetic, _ = pair.generate_in_training(weights["generator"], pair.noise(first_key, size), condition)
 
         def discriminator_loss(discriminator: Any) -> tuple[Array, Any]:
-            logits, after = pair.logits_of_both(discriminator, real, synthetic, condition)
-            target = jnp.where(jnp.arange(2 * size) < size, jnp.float32(self.settings.real_target), jnp.float32(0))
-            return 2.0 * jnp.mean(real_or_fake_loss(logits, target)), after
+            return pair.discriminator_loss(discriminator, real, synthetic, condition, self.settings.real_target)
 
         def generator_loss(generator: Any) -> tuple[Array, Any]:
             fake, after = pair.generate_in_training(generator, pair.noise(second_key, size), condition)

@@ -18,6 +18,7 @@ __all__ = [
     "entropy_penalty",
     "fooling_loss",
     "gradient_penalty",
+    "hiding_loss",
     "other_parts",
     "part_loss",
     "real_or_fake_loss",
@@ -57,6 +58,22 @@ def entropy_penalty(
     if kind == "uniform":
         return -jnp.mean(jax.nn.log_softmax(logits), axis=1)
     return part_loss(logits, others)
+
+
+def hiding_loss(
+    logits: Float[Array, " n"],
+    part_logits: Float[Array, "n parts"],
+    parts: Int[Array, " n"],
+    others: Int[Array, " n"],
+    *,
+    penalty: Penalty,
+    weight: float,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Mean over a batch of what a generator minimizes that hides parts; then it without penalty, and Q's mean loss."""
+    fooling, told = jnp.mean(fooling_loss(logits)), jnp.mean(part_loss(part_logits, parts))
+    if weight == 0.0:
+        return fooling, (fooling, told)
+    return fooling + weight * jnp.mean(entropy_penalty(penalty, part_logits, parts, others)), (fooling, told)
 
 
 def other_parts(key: Array, parts: Int[Array, " n"], n_parts: int) -> Int[Array, " n"]:

@@ -13,6 +13,7 @@ import numpy as np
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _files, _settings
+from mace_jax.models._base import AbstractSettings
 from mace_jax.models.encoding import Labels, Scaling
 from mace_jax.models.latent_noise import RandomizedResponse, clip_norm
 from mace_jax.models.metric_privacy import MetricPrivacy, TrainingData
@@ -25,7 +26,7 @@ __all__ = ["FittedMetricPrivateVAE", "MetricPrivateVAE"]
 
 @final
 @dataclasses.dataclass(frozen=True)
-class MetricPrivateVAE:
+class MetricPrivateVAE(AbstractSettings):
     """Settings of a variational autoencoder whose synthetic records are private in its latent metric.
 
     A record's mean code v = mu(x) is clipped to norm R, gets noise of density C exp(-epsilon |eta|), and is decoded.
@@ -73,19 +74,6 @@ class MetricPrivateVAE:
     def clip(self) -> float:
         """The norm that codes are clipped to."""
         return math.sqrt(self.vae.latent_dim) if self.radius is None else float(self.radius)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``MetricPrivateVAE.from_dict`` reads them back."""
-        return {**_settings.to_dict(self), "vae": self.vae.to_dict()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> MetricPrivateVAE:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
 
     def fit(
         self,

@@ -13,9 +13,10 @@ from scipy.special import expit
 from mace_jax import _random
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings
+from mace_jax.models._training_data import TrainingData
 from mace_jax.models.encoding import Labels
 
-__all__ = ["Reduce", "Scale", "assigned", "deal", "parts_of_rows", "reduced", "rows_of_parts"]
+__all__ = ["Reduce", "Scale", "assigned", "deal", "dealt", "parts_of_rows", "reduced", "rows_of_parts"]
 
 Reduce = Literal["mean", "max", "none"]
 Scale = Literal["logit", "probability"]
@@ -39,6 +40,13 @@ def deal(seed: Seed, n_parts: int, one_hot: np.ndarray, labels: Labels) -> np.nd
     parts = np.empty(len(one_hot), np.int32)
     parts[order] = np.arange(len(one_hot)) % n_parts
     return parts
+
+
+def dealt(data: TrainingData, n_parts: int) -> tuple[np.ndarray, TrainingData]:
+    """Each record's part, and the records sorted by part."""
+    parts = deal(data.seed, n_parts, data.one_hot, data.labels)
+    order = np.argsort(parts, kind="stable")
+    return parts, data._replace(unit=data.unit[order], one_hot=data.one_hot[order])
 
 
 def _layout(n: int, n_parts: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _files, _settings, adversarial
+from mace_jax.models import _settings, adversarial
 from mace_jax.models import parts as _parts
+from mace_jax.models._base import AbstractFitted, AbstractSettings
 from mace_jax.models.classifier import part_logits
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.losses import Penalty
 from mace_jax.models.networks import AbstractNetworks
 from mace_jax.models.pigan_trainer import PIGANTrainer
-from mace_jax.models.train import train
 
 __all__ = ["PIGAN", "FittedPIGAN"]
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class PIGAN:
+class PIGAN(AbstractSettings):
     """Settings of a GAN regularized by the information its records hold about a part of the training records.
 
     The records are split at random into N parts. One generator and one discriminator get the part's code c as an
@@ -97,19 +96,6 @@ class PIGAN:
         adversarial.real_target(self.real_target)
         adversarial.no_batch_norm(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``PIGAN.from_dict`` reads them back."""
-        return adversarial.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PIGAN:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
-
     def fit(
         self,
         records: Any,
@@ -141,28 +127,17 @@ class PIGAN:
                 networks do not fit, or a checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
-        unit, one_hot, scaling, coding, steps, seed = adversarial.training_data(
-            self, records, labels, steps=steps, seed=seed, min_records=2 * self.n_parts
-        )
-        parts = _parts.deal(seed, self.n_parts, one_hot, coding)
-        order = np.argsort(parts, kind="stable")
-        trained = train(
-            PIGANTrainer(self, unit.shape[1], len(coding)),
-            unit[order],
-            one_hot[order],
-            steps=steps,
-            seed=seed,
-            name="PIGAN",
-            settings=self.to_dict(),
-            progress=progress,
-            checkpoint_dir=checkpoint_dir,
-        )
-        return FittedPIGAN(self, trained.parameters, scaling, coding, steps, seed, trained.history, parts)
+        data = adversarial.encoded(self, records, labels, steps=steps, seed=seed, min_records=2 * self.n_parts)
+        parts, data = _parts.dealt(data, self.n_parts)
+        trainer = PIGANTrainer(self, data.unit.shape[1], len(data.labels))
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
+        return FittedPIGAN(self, trained.parameters, *fitted, parts)
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedPIGAN:
+class FittedPIGAN(AbstractFitted):
     """A trained PIGAN: draws records from the mixture over parts and scores given ones.
 
     ``parts`` has the part of every training record, in their order. ``history`` has one row per chunk of training
@@ -195,7 +170,7 @@ class FittedPIGAN:
             ValueError: ``n`` is below 1, or labels the model does not know.
         """
         n = _validate.positive_int(n=n)
-        one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
+        one_hot = self.labels.given_or_drawn(labels, n, seed)
         condition = self._with_code(_parts.assigned(seed, n, self.settings.n_parts), one_hot)
         rows = np.arange(n, dtype=np.int32)
         return self.scaling.from_unit(
@@ -227,15 +202,14 @@ class FittedPIGAN:
         References:
             Hayes et al. (2019), LOGAN. Mukherjee et al. (2021) for mean and maximum.
         """
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        unit = self._unit(records)
         candidates = self.labels.candidates(labels, len(unit))
         pair, weights = self._trainer.pair, self.parameters["discriminator"]
         logits = []
         for part in range(self.settings.n_parts):
             codes = np.full(len(unit), part)
             conditions = [self._with_code(codes, one_hot) for one_hot in candidates]
-            each = np.stack([adversarial.scores(pair, weights, unit, condition) for condition in conditions])
-            logits.append(adversarial.label_odds(self.labels, each))
+            logits.append(adversarial.odds(pair, weights, unit, conditions, self.labels))
         return _parts.reduced(np.stack(logits), reduce, scale)
 
     def part_logits(self, records: Any, *, labels: Any = None) -> FloatArray:
@@ -251,23 +225,13 @@ class FittedPIGAN:
         Raises:
             ValueError: NaN, another number of columns, or labels that are missing or unknown.
         """
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
-        one_hot = adversarial.condition_of(self.labels, labels, len(unit))
+        unit = self._unit(records)
+        one_hot = self.labels.required(labels, len(unit))
         return part_logits(self._trainer.classifier, self.parameters["classifier"], unit, one_hot)
 
-    def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
-        return _files.save(self, directory, parts=self.parts)
-
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> FittedPIGAN:
-        """Read a model written by ``save``.
-
-        Raises:
-            FileNotFoundError: nothing was saved there.
-            ValueError: the file is damaged or holds another kind of model.
-        """
-        return cls(**_files.load(directory, PIGAN, PIGANTrainer, "parts"))
+    def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
+        return PIGAN, PIGANTrainer, ("parts",)
 
     @property
     def _trainer(self) -> PIGANTrainer:

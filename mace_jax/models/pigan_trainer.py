@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 
 from mace_jax.models import adversarial
 from mace_jax.models.classifier import PartClassifier
-from mace_jax.models.losses import entropy_penalty, fooling_loss, other_parts, part_loss, real_or_fake_loss
+from mace_jax.models.losses import hiding_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
 from mace_jax.models.train import AbstractTrainer
 
@@ -38,26 +38,16 @@ class PIGANTrainer(AbstractTrainer):
     @property
     def pair(self) -> adversarial.Pair:
         """Generator and discriminator, whose condition is the part's code beside the label's."""
-        settings = self.settings
-        n_conditions = settings.n_parts + self.n_labels
-        return adversarial.Pair(adversarial.networks_of(settings), settings.latent_dim, self.n_features, n_conditions)
+        return adversarial.pair_of(self.settings, self.n_features, self.settings.n_parts + self.n_labels)
 
     @property
     def classifier(self) -> PartClassifier:
         """Q, which sees the label but not the code."""
-        settings = self.settings
-        networks = adversarial.networks_of(settings)
-        unaware = adversarial.Pair(networks, settings.latent_dim, self.n_features, self.n_labels)
-        return PartClassifier(unaware, settings.n_parts)
+        unaware = adversarial.pair_of(self.settings, self.n_features, self.n_labels)
+        return PartClassifier(unaware, self.settings.n_parts)
 
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
-        settings = self.settings
-        rates = {
-            "generator": settings.generator_learning_rate,
-            "discriminator": settings.discriminator_learning_rate,
-            "classifier": settings.classifier_learning_rate,
-        }
-        return {name: optax.adam(rate, b1=settings.beta1, eps=settings.adam_eps) for name, rate in rates.items()}
+        return adversarial.optimizers(self.settings, "generator", "discriminator", "classifier")
 
     def initial(self, key: Array) -> dict[str, Any]:
         pair_key, classifier_key = jax.random.split(key)
@@ -88,9 +78,7 @@ class PIGANTrainer(AbstractTrainer):
         fake, pull_back = jax.vjp(lambda generator: pair.generate(generator, noise, condition), weights["generator"])
 
         def discriminator_loss(discriminator: Any) -> tuple[Array, Any]:
-            logits, after = pair.logits_of_both(discriminator, real, fake, condition)
-            target = jnp.where(jnp.arange(2 * size) < size, jnp.float32(settings.real_target), jnp.float32(0))
-            return 2.0 * jnp.mean(real_or_fake_loss(logits, target)), after
+            return pair.discriminator_loss(discriminator, real, fake, condition, settings.real_target)
 
         weights["discriminator"], moments["discriminator"], loss = adversarial.descend(
             adam["discriminator"], weights["discriminator"], moments["discriminator"], discriminator_loss
@@ -120,10 +108,11 @@ class PIGANTrainer(AbstractTrainer):
         others: Int[Array, " n"],
     ) -> tuple[Array, tuple[Array, Array]]:
         """What the generator minimizes through its records; then its part without penalty, and Q's loss."""
-        fooling = jnp.mean(fooling_loss(self.pair.logit(discriminator, fake, condition)))
-        logits = self.classifier.logits(classifier, fake, label)
-        told = jnp.mean(part_loss(logits, parts))
-        if self.settings.privacy_ratio == 0.0:
-            return fooling, (fooling, told)
-        penalty = jnp.mean(entropy_penalty(self.settings.penalty, logits, parts, others))
-        return fooling + self.settings.privacy_ratio * penalty, (fooling, told)
+        return hiding_loss(
+            self.pair.logit(discriminator, fake, condition),
+            self.classifier.logits(classifier, fake, label),
+            parts,
+            others,
+            penalty=self.settings.penalty,
+            weight=self.settings.privacy_ratio,
+        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any, final
 
 import jax
@@ -12,20 +11,20 @@ import numpy as np
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _files, _settings, adversarial
+from mace_jax.models import _settings, adversarial
 from mace_jax.models import parts as _parts
+from mace_jax.models._base import AbstractFitted, AbstractSettings
 from mace_jax.models.classifier import part_logits
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.networks import AbstractNetworks
 from mace_jax.models.privgan_trainer import PrivGANTrainer
-from mace_jax.models.train import train
 
 __all__ = ["FittedPrivGAN", "PrivGAN"]
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class PrivGAN:
+class PrivGAN(AbstractSettings):
     """Settings of privGAN: N pairs of generator and discriminator and one discriminator of generators.
 
     The records are split at random into N parts; pair i sees part i alone. A privacy discriminator D_p learns to tell
@@ -97,19 +96,6 @@ class PrivGAN:
         adversarial.real_target(self.real_target)
         adversarial.no_batch_norm(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``PrivGAN.from_dict`` reads them back."""
-        return adversarial.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PrivGAN:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
-
     def fit(
         self,
         records: Any,
@@ -143,28 +129,17 @@ class PrivGAN:
                 networks do not fit, or a checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
-        unit, one_hot, scaling, coding, steps, seed = adversarial.training_data(
-            self, records, labels, steps=steps, seed=seed, min_records=2 * self.n_pairs
-        )
-        parts = _parts.deal(seed, self.n_pairs, one_hot, coding)
-        order = np.argsort(parts, kind="stable")
-        trained = train(
-            PrivGANTrainer(self, unit.shape[1], len(coding)),
-            unit[order],
-            one_hot[order],
-            steps=steps,
-            seed=seed,
-            name="PrivGAN",
-            settings=self.to_dict(),
-            progress=progress,
-            checkpoint_dir=checkpoint_dir,
-        )
-        return FittedPrivGAN(self, trained.parameters, scaling, coding, steps, seed, trained.history, parts)
+        data = adversarial.encoded(self, records, labels, steps=steps, seed=seed, min_records=2 * self.n_pairs)
+        parts, data = _parts.dealt(data, self.n_pairs)
+        trainer = PrivGANTrainer(self, data.unit.shape[1], len(data.labels))
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
+        return FittedPrivGAN(self, trained.parameters, *fitted, parts)
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedPrivGAN:
+class FittedPrivGAN(AbstractFitted):
     """A trained privGAN: draws records and scores them.
 
     ``parts`` has the part of every training record, in their order. ``history`` has one row per chunk of training
@@ -197,7 +172,7 @@ class FittedPrivGAN:
             ValueError: ``n`` is below 1, or labels the model does not know.
         """
         n = _validate.positive_int(n=n)
-        one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
+        one_hot = self.labels.given_or_drawn(labels, n, seed)
         pairs = _parts.assigned(seed, n, self.settings.n_pairs)
         unit = np.empty((n, len(self.scaling.low)), np.float32)
         for pair in np.unique(pairs):
@@ -231,13 +206,10 @@ class FittedPrivGAN:
         References:
             Mukherjee et al. (2021). Hayes et al. (2019), LOGAN.
         """
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        unit = self._unit(records)
         candidates = self.labels.candidates(labels, len(unit))
-        logits = []
-        for pair in range(self.settings.n_pairs):
-            weights = self._weights("discriminator", pair)
-            each = np.stack([adversarial.scores(self._trainer.pair, weights, unit, one_hot) for one_hot in candidates])
-            logits.append(adversarial.label_odds(self.labels, each))
+        pairs = (self._weights("discriminator", pair) for pair in range(self.settings.n_pairs))
+        logits = [adversarial.odds(self._trainer.pair, weights, unit, candidates, self.labels) for weights in pairs]
         return _parts.reduced(np.stack(logits), reduce, scale)
 
     def part_logits(self, records: Any, *, labels: Any = None) -> FloatArray:
@@ -253,23 +225,13 @@ class FittedPrivGAN:
         Raises:
             ValueError: NaN, another number of columns, or labels that are missing or unknown.
         """
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
-        one_hot = adversarial.condition_of(self.labels, labels, len(unit))
+        unit = self._unit(records)
+        one_hot = self.labels.required(labels, len(unit))
         return part_logits(self._trainer.classifier, self.parameters["privacy"], unit, one_hot)
 
-    def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
-        return _files.save(self, directory, parts=self.parts)
-
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> FittedPrivGAN:
-        """Read a model written by ``save``.
-
-        Raises:
-            FileNotFoundError: nothing was saved there.
-            ValueError: the file is damaged or holds another kind of model.
-        """
-        return cls(**_files.load(directory, PrivGAN, PrivGANTrainer, "parts"))
+    def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
+        return PrivGAN, PrivGANTrainer, ("parts",)
 
     @property
     def _trainer(self) -> PrivGANTrainer:

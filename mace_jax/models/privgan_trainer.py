@@ -13,7 +13,7 @@ from jaxtyping import Array, Int
 
 from mace_jax.models import adversarial
 from mace_jax.models.classifier import PartClassifier
-from mace_jax.models.losses import entropy_penalty, fooling_loss, other_parts, part_loss, real_or_fake_loss
+from mace_jax.models.losses import hiding_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
 from mace_jax.models.train import AbstractTrainer
 
@@ -38,21 +38,14 @@ class PrivGANTrainer(AbstractTrainer):
 
     @property
     def pair(self) -> adversarial.Pair:
-        networks = adversarial.networks_of(self.settings)
-        return adversarial.Pair(networks, self.settings.latent_dim, self.n_features, self.n_labels)
+        return adversarial.pair_of(self.settings, self.n_features, self.n_labels)
 
     @property
     def classifier(self) -> PartClassifier:
         return PartClassifier(self.pair, self.settings.n_pairs)
 
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
-        settings = self.settings
-        rates = {
-            "generator": settings.generator_learning_rate,
-            "discriminator": settings.discriminator_learning_rate,
-            "privacy": settings.privacy_learning_rate,
-        }
-        return {name: optax.adam(rate, b1=settings.beta1, eps=settings.adam_eps) for name, rate in rates.items()}
+        return adversarial.optimizers(self.settings, "generator", "discriminator", "privacy")
 
     def initial(self, key: Array) -> dict[str, Any]:
         pair_key, privacy_key = jax.random.split(key)
@@ -113,12 +106,9 @@ class PrivGANTrainer(AbstractTrainer):
         self, weights: Any, moments: Any, real: Array, fake: Array, condition: Array
     ) -> tuple[Any, Any, Array]:
         """One update of one pair's discriminator."""
-        size = self.settings.batch_size
 
         def loss(discriminator: Any) -> tuple[Array, Any]:
-            logits, after = self.pair.logits_of_both(discriminator, real, fake, condition)
-            target = jnp.where(jnp.arange(2 * size) < size, jnp.float32(self.settings.real_target), jnp.float32(0))
-            return 2.0 * jnp.mean(real_or_fake_loss(logits, target)), after
+            return self.pair.discriminator_loss(discriminator, real, fake, condition, self.settings.real_target)
 
         return adversarial.descend(self.optimizers()["discriminator"], weights, moments, loss)
 
@@ -132,13 +122,14 @@ class PrivGANTrainer(AbstractTrainer):
         others: Int[Array, " n"],
     ) -> tuple[Array, tuple[Array, Array]]:
         """What one generator minimizes through its records; then its part without penalty, and D_p's loss."""
-        fooling = jnp.mean(fooling_loss(self.pair.logit(discriminator, fake, condition)))
-        logits = self.classifier.logits(privacy, fake, condition)
-        told = jnp.mean(part_loss(logits, parts))
-        if self.settings.privacy_ratio == 0.0:
-            return fooling, (fooling, told)
-        penalty = jnp.mean(entropy_penalty("other", logits, parts, others))
-        return fooling + self.settings.privacy_ratio * penalty, (fooling, told)
+        return hiding_loss(
+            self.pair.logit(discriminator, fake, condition),
+            self.classifier.logits(privacy, fake, condition),
+            parts,
+            others,
+            penalty="other",
+            weight=self.settings.privacy_ratio,
+        )
 
     @property
     def _batch(self) -> tuple[int, int]:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import math
 import os
-from pathlib import Path
 from typing import Any, Literal, final
 
 import jax
@@ -15,9 +14,11 @@ import numpy as np
 
 from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _files, _settings
+from mace_jax.models import _settings
+from mace_jax.models._base import AbstractFitted, AbstractSettings
+from mace_jax.models._training_data import training_data
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.train import in_blocks, train
+from mace_jax.models.train import in_blocks
 from mace_jax.models.vae_apply import decode_rows, encode_rows, evaluate_rows, generate_rows
 from mace_jax.models.vae_layers import Activation, Initializer
 from mace_jax.models.vae_shapes import check_image, check_width
@@ -28,7 +29,7 @@ __all__ = ["VAE", "FittedVAE"]
 
 @final
 @dataclasses.dataclass(frozen=True)
-class VAE:
+class VAE(AbstractSettings):
     """Settings of a variational autoencoder of two multilayer perceptrons, or of two small convolutional networks.
 
     The encoder gives a Gaussian over latent codes, the decoder the mean m of a law over records x scaled to [0, 1]:
@@ -98,19 +99,6 @@ class VAE:
         if self.image_shape is not None:
             check_image(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``VAE.from_dict`` reads them back."""
-        return _settings.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> VAE:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
-
     def fit(
         self,
         records: Any,
@@ -144,29 +132,17 @@ class VAE:
                 there are, or a checkpoint of another run.
             FloatingPointError: the loss became infinite or NaN.
         """
-        values = _validate.finite(records=_validate.min_rows(2, records=_validate.as_records(records=records)))
-        steps, seed = _validate.positive_int(steps=steps), _random.as_seed(seed)
-        check_width(self, values.shape[1])
-        coding, one_hot = Labels.fit(labels, len(values))
-        scaling = Scaling.fit(values, self.scaling)
-        trained = train(
-            VAETrainer(self, values.shape[1], len(coding)),
-            scaling.to_unit(values),
-            one_hot,
-            steps=steps,
-            seed=seed,
-            name="VAE",
-            settings=self.to_dict(),
-            progress=progress,
-            checkpoint_dir=checkpoint_dir,
-            devices=devices,
-        )
-        return FittedVAE(self, trained.parameters, scaling, coding, steps, seed, trained.history)
+        width = functools.partial(check_width, self)
+        data = training_data(records, labels, scaling=self.scaling, check_width=width, steps=steps, seed=seed)
+        trainer = VAETrainer(self, data.unit.shape[1], len(data.labels))
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir, devices=devices)
+        fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
+        return FittedVAE(self, trained.parameters, *fitted)
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedVAE:
+class FittedVAE(AbstractFitted):
     """A trained VAE: draws records, decodes given ones and bounds their log-likelihood.
 
     ``history`` has one row per chunk of training steps: last step, mean reconstruction term, mean divergence term.
@@ -195,7 +171,7 @@ class FittedVAE:
             ValueError: ``n`` is below 1, or labels the model does not know.
         """
         n = _validate.positive_int(n=n)
-        one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
+        one_hot = self.labels.given_or_drawn(labels, n, seed)
         generate = functools.partial(generate_rows, self._trainer, self.parameters, _random.key(seed, "sample"))
         return self.scaling.from_unit(in_blocks(generate, np.arange(n, dtype=np.int32), one_hot))
 
@@ -212,9 +188,9 @@ class FittedVAE:
         Raises:
             ValueError: NaN, another number of columns, or missing or unknown labels.
         """
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        unit = self._unit(records)
         encode = functools.partial(encode_rows, self._trainer, self.parameters)
-        return in_blocks(encode, unit, self._condition(labels, len(unit))).astype(np.float64)
+        return in_blocks(encode, unit, self.labels.required(labels, len(unit))).astype(np.float64)
 
     def decode(self, codes: Any, labels: Any = None) -> FloatArray:
         """Decode latent codes, without decoder noise, in the units of the training records.
@@ -236,7 +212,7 @@ class FittedVAE:
             )
         decode = functools.partial(decode_rows, self._trainer, self.parameters)
         return self.scaling.from_unit(
-            in_blocks(decode, values.astype(np.float32), self._condition(labels, len(values)))
+            in_blocks(decode, values.astype(np.float32), self.labels.required(labels, len(values)))
         )
 
     def reconstruction_error(self, records: Any, *, seed: Seed, labels: Any = None, n_draws: int = 64) -> FloatArray:
@@ -285,50 +261,29 @@ class FittedVAE:
                 range of the training records.
         """
         per_label = self._evaluate(records, labels, seed, n_draws)
-        shares = np.ones(1) if len(per_label) == 1 else np.asarray(self.labels.shares)
         constant = 0.0
         if self.settings.likelihood == "gaussian":
             constant = -0.5 * len(self.scaling.low) * math.log(2.0 * math.pi * self.settings.noise_sd**2)
         else:
             self._check_gray(records)
-        bound = constant - per_label[..., 1] - per_label[..., 2]
-        return np.logaddexp.reduce(bound + np.log(shares)[:, None], axis=0)
-
-    def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
-        return _files.save(self, directory)
+        return self.labels.log_mean(constant - per_label[..., 1] - per_label[..., 2])
 
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> FittedVAE:
-        """Read a model written by ``save``.
-
-        Raises:
-            FileNotFoundError: nothing was saved there.
-            ValueError: the file is damaged or holds another kind of model.
-        """
-        return cls(**_files.load(directory, VAE, VAETrainer))
+    def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
+        return VAE, VAETrainer, ()
 
     def _evaluate(self, records: Any, labels: Any, seed: Seed, n_draws: int) -> FloatArray:
         """Squared error, cost and divergence of every record under each label considered: ``(labels, n, 3)``."""
-        values = _settings.model_records(records, len(self.scaling.low))
-        unit = self.scaling.to_unit(values)
+        unit = self._unit(records)
         size = (_validate.positive_int(n_draws=n_draws), self.settings.latent_dim)
         noise = jax.random.normal(_random.key(seed, "latent noise"), size, jnp.float32)
         evaluate = functools.partial(evaluate_rows, self._trainer, self.parameters, noise)
         conditions = self.labels.candidates(labels, len(unit))
         return np.stack([in_blocks(evaluate, unit, one_hot) for one_hot in conditions]).astype(np.float64)
 
-    def _condition(self, labels: Any, n_records: int) -> np.ndarray:
-        """One-hot rows of the labels, which a conditional model needs."""
-        if labels is None and len(self.labels):
-            raise ValueError(
-                f"labels=None, but the model is conditional; pass one of {list(self.labels.values)[:20]} each."
-            )
-        return self.labels.candidates(labels, n_records)[0]
-
     def _check_gray(self, records: Any) -> None:
         """A Bernoulli law knows values between 0 and 1 only."""
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        unit = self._unit(records)
         outside = ((unit < 0.0) | (unit > 1.0)).any(axis=1)
         if outside.any():
             raise ValueError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 from typing import Any, final
 
 import jax
@@ -16,18 +15,19 @@ from jaxtyping import Array
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _files, _settings, adversarial
+from mace_jax.models import _settings, adversarial
+from mace_jax.models._base import AbstractFitted, AbstractSettings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.losses import gradient_penalty
 from mace_jax.models.networks import AbstractNetworks
-from mace_jax.models.train import AbstractTrainer, train
+from mace_jax.models.train import AbstractTrainer
 
 __all__ = ["WGANGP", "FittedWGANGP"]
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class WGANGP:
+class WGANGP(AbstractSettings):
     """Settings of a Wasserstein generative adversarial network with gradient penalty.
 
     The critic f maximizes ``E f(real) - E f(synthetic) - penalty_weight E (||grad f(x)|| - 1)^2``, x uniform on lines
@@ -85,19 +85,6 @@ class WGANGP:
         _settings.positive(penalty_weight=self.penalty_weight)
         adversarial.no_batch_norm(self)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``WGANGP.from_dict`` reads them back."""
-        return adversarial.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> WGANGP:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
-
     def fit(
         self,
         records: Any,
@@ -127,26 +114,16 @@ class WGANGP:
             ValueError: fewer than 2 records, NaN, records the networks do not fit, or a checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
-        unit, one_hot, scaling, coding, steps, seed = adversarial.training_data(
-            self, records, labels, steps=steps, seed=seed
-        )
-        trained = train(
-            _Trainer(self, unit.shape[1], len(coding)),
-            unit,
-            one_hot,
-            steps=steps,
-            seed=seed,
-            name="WGANGP",
-            settings=self.to_dict(),
-            progress=progress,
-            checkpoint_dir=checkpoint_dir,
-        )
-        return FittedWGANGP(self, trained.parameters, scaling, coding, steps, seed, trained.history)
+        data = adversarial.encoded(self, records, labels, steps=steps, seed=seed)
+        trainer = _Trainer(self, data.unit.shape[1], len(data.labels))
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
+        return FittedWGANGP(self, trained.parameters, *fitted)
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedWGANGP:
+class FittedWGANGP(AbstractFitted):
     """A trained Wasserstein GAN: draws records and scores them.
 
     ``history`` has one row per chunk of training steps: last step, mean over batches of the critic's difference
@@ -177,7 +154,7 @@ class FittedWGANGP:
             ValueError: ``n`` is below 1, or labels the model does not know.
         """
         n = _validate.positive_int(n=n)
-        one_hot = self.labels.draw(n, seed) if labels is None else self.labels.one_hot(labels, n)
+        one_hot = self.labels.given_or_drawn(labels, n, seed)
         rows = np.arange(n, dtype=np.int32)
         return self.scaling.from_unit(
             adversarial.draw(self._trainer.pair, self.parameters["generator"], seed, rows, one_hot)
@@ -202,25 +179,15 @@ class FittedWGANGP:
         References:
             Hayes et al. (2019), LOGAN: Membership inference attacks against generative models.
         """
-        unit = self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+        unit = self._unit(records)
         pair, weights = self._trainer.pair, self.parameters["discriminator"]
         candidates = self.labels.candidates(labels, len(unit))
         values = np.stack([adversarial.scores(pair, weights, unit, one_hot) for one_hot in candidates])
         return np.average(values, axis=0, weights=None if len(values) == 1 else self.labels.shares)
 
-    def save(self, directory: str | os.PathLike[str]) -> Path:
-        """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
-        return _files.save(self, directory)
-
     @classmethod
-    def load(cls, directory: str | os.PathLike[str]) -> FittedWGANGP:
-        """Read a model written by ``save``.
-
-        Raises:
-            FileNotFoundError: nothing was saved there.
-            ValueError: the file is damaged or holds another kind of model.
-        """
-        return cls(**_files.load(directory, WGANGP, _Trainer))
+    def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
+        return WGANGP, _Trainer, ()
 
     @property
     def _trainer(self) -> _Trainer:
@@ -245,19 +212,10 @@ class _Trainer(AbstractTrainer):
 
     @property
     def pair(self) -> adversarial.Pair:
-        networks = adversarial.networks_of(self.settings)
-        return adversarial.Pair(networks, self.settings.latent_dim, self.n_features, self.n_labels)
+        return adversarial.pair_of(self.settings, self.n_features, self.n_labels)
 
     def optimizers(self) -> dict[str, optax.GradientTransformation]:
-        settings = self.settings
-        rates = {
-            "generator": settings.generator_learning_rate,
-            "discriminator": settings.discriminator_learning_rate,
-        }
-        return {
-            name: optax.adam(rate, b1=settings.beta1, b2=settings.beta2, eps=settings.adam_eps)
-            for name, rate in rates.items()
-        }
+        return adversarial.optimizers(self.settings, "generator", "discriminator", beta2=self.settings.beta2)
 
     def initial(self, key: Array) -> dict[str, Any]:
         parameters = self.pair.initial(key)

@@ -1,0 +1,84 @@
+"""What the settings of every model share, and what every fitted model does with its records."""
+
+from __future__ import annotations
+
+import abc
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from mace_jax._types import Seed
+from mace_jax.models import _files, _settings
+from mace_jax.models._training_data import TrainingData
+from mace_jax.models.encoding import Labels, Scaling
+from mace_jax.models.train import AbstractTrainer, Trained, train
+
+__all__ = ["AbstractFitted", "AbstractSettings"]
+
+
+class AbstractSettings(abc.ABC):
+    """Settings of a model: plain values with a JSON round trip, and ``fit``."""
+
+    @abc.abstractmethod
+    def fit(
+        self,
+        records: Any,
+        labels: Any = None,
+        *,
+        steps: int,
+        seed: Seed,
+        progress: bool = False,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Train on ``records``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; ``from_dict`` reads them back."""
+        return _settings.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Settings from ``to_dict``.
+
+        Raises:
+            ValueError: the dictionary is of another model or holds an unknown setting.
+        """
+        return cls(**_settings.from_dict(cls, values))
+
+    def _train(self, trainer: AbstractTrainer, data: TrainingData, **options: Any) -> Trained:
+        """The training loop under this model's name and settings; ``options`` are those of ``fit``."""
+        name, settings = type(self).__name__, self.to_dict()
+        return train(
+            trainer, data.unit, data.one_hot, steps=data.steps, seed=data.seed, name=name, settings=settings, **options
+        )
+
+
+class AbstractFitted(abc.ABC):
+    """A trained model: how it is saved, and how records and labels enter it."""
+
+    scaling: Scaling
+    labels: Labels
+
+    @classmethod
+    @abc.abstractmethod
+    def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
+        """Classes of the settings and of the trainer, and the names of arrays that only this kind has."""
+
+    def save(self, directory: str | os.PathLike[str]) -> Path:
+        """Write the model into ``directory`` (one file, replaced atomically) and return the file's path."""
+        return _files.save(self, directory, **{name: getattr(self, name) for name in self._origin()[2]})
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Self:
+        """Read a model written by ``save``.
+
+        Raises:
+            FileNotFoundError: nothing was saved there.
+            ValueError: the file is damaged or holds another kind of model.
+        """
+        settings, trainer, arrays = cls._origin()
+        return cls(**_files.load(directory, settings, trainer, *arrays))
+
+    def _unit(self, records: Any) -> Any:
+        """Checked records in the unit cube."""
+        return self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
