@@ -20,6 +20,7 @@ __all__ = [
     "positive_int",
     "probability",
     "same_features",
+    "scores",
 ]
 
 
@@ -125,6 +126,15 @@ def same_features(**arguments: NDArray[Any]) -> None:
             f"{name_a} has {a.shape[1]} columns but {name_b} has {b.shape[1]}; "
             "both must hold the same features in the same order."
         )
+
+
+def scores(**argument: Any) -> FloatArray:
+    """One finite number per record, as ``(n,)``."""
+    name, value = _only(argument)
+    array = finite(**{name: min_rows(1, **{name: as_records(**{name: value})})})
+    if array.shape[1] != 1:
+        raise ValueError(f"{name} must be one number per record, got shape {array.shape}; pass one column.")
+    return np.ascontiguousarray(array[:, 0])
 
 
 def one_of(choices: tuple[str, ...], **argument: Any) -> Any:

@@ -35,7 +35,8 @@ class RocSample:
 
 def roc_sample(member_scores: Any, nonmember_scores: Any, clusters: tuple[Any, Any] | None) -> RocSample:
     """Checked scores with everything that sorting gives."""
-    members, nonmembers = _scores(member_scores=member_scores), _scores(nonmember_scores=nonmember_scores)
+    members = _validate.scores(member_scores=member_scores)
+    nonmembers = _validate.scores(nonmember_scores=nonmember_scores)
     if clusters is not None and (not isinstance(clusters, tuple | list) or len(clusters) != 2):
         raise ValueError("clusters must be a pair of arrays: ids of the members and ids of the non-members.")
     ids = [
@@ -61,14 +62,6 @@ def roc_sample(member_scores: Any, nonmember_scores: Any, clusters: tuple[Any, A
             np.float64
         ),
     )
-
-
-def _scores(**argument: Any) -> FloatArray:
-    ((name, _),) = argument.items()
-    array = _validate.finite(**{name: _validate.min_rows(1, **{name: _validate.as_records(**argument)})})
-    if array.shape[1] != 1:
-        raise ValueError(f"{name} must be one number per record, got shape {array.shape}; pass one column.")
-    return np.ascontiguousarray(array[:, 0])
 
 
 def _ids(given: Any, scores: FloatArray) -> Any:
