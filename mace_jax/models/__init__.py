@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mace_jax.models import published
 from mace_jax.models._load import load
-from mace_jax.models.dp_sgd import DPSGD
+from mace_jax.models.dp_sgd import DPSGD, PrivateFit
 from mace_jax.models.gan import GAN, FittedGAN
 from mace_jax.models.metric_vae import FittedMetricPrivateVAE, MetricPrivateVAE
 from mace_jax.models.networks import ConvNetworks, DCGANNetworks, MLPNetworks
@@ -35,6 +35,7 @@ __all__ = [
     "MLPNetworks",
     "MetricPrivateVAE",
     "PrivGAN",
+    "PrivateFit",
     "load",
     "published",
     "published_cvae",

@@ -29,6 +29,7 @@ class AbstractSettings(abc.ABC):
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        devices: int = 1,
     ) -> Any:
         """Train on ``records``."""
 

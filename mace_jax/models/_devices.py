@@ -8,14 +8,15 @@ from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from mace_jax import _validate
 
-__all__ = ["mesh_of", "on_every", "over_devices", "sharing"]
+__all__ = ["drawn_rows", "mesh_of", "on_every", "over_devices", "sharing"]
 
 _MESH: ContextVar[Mesh | None] = ContextVar("mesh", default=None)
 
@@ -38,18 +39,25 @@ def sharing(mesh: Mesh | None) -> Iterator[None]:
         _MESH.reset(token)
 
 
-def over_devices(batch: Array) -> Array:
+def over_devices(batch: Array, axis: int = 0) -> Array:
     """The same array, its rows divided among the devices of the run; a trainer calls this on its batch or row numbers.
 
     What is computed from it row by row is then divided too. The values do not depend on the number of devices, up to
-    the order of floating-point sums.
+    the order of floating-point sums; means over a batch, those of batch normalization included, stay means over all of
+    it. ``axis`` is the one that counts the rows of a batch.
     """
     mesh = _MESH.get()
     if mesh is None:
         return batch
-    if len(batch) % mesh.size:
-        raise ValueError(f"batch_size={len(batch)} cannot be shared by devices={mesh.size}; pass a multiple of it.")
-    return lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec("batch")))
+    size = batch.shape[axis]
+    if size % mesh.size:
+        raise ValueError(f"batch_size={size} cannot be shared by devices={mesh.size}; pass a multiple of it.")
+    return lax.with_sharding_constraint(batch, NamedSharding(mesh, PartitionSpec(*(None,) * axis, "batch")))
+
+
+def drawn_rows(key: Array, size: int, n_records: int) -> Int[Array, " size"]:
+    """Numbers of a batch's records, drawn with replacement and divided among the devices of the run."""
+    return over_devices(jax.random.randint(key, (size,), 0, n_records, jnp.int32))
 
 
 def on_every(tree: Any, mesh: Mesh | None) -> Any:

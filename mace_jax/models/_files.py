@@ -14,7 +14,7 @@ import numpy as np
 from mace_jax.models import checkpoint
 from mace_jax.models.encoding import Labels, Scaling
 
-__all__ = ["load", "saved_kind", "save"]
+__all__ = ["load", "save", "saved_array", "saved_kind"]
 
 _FORMAT = "mace_jax model 1"
 
@@ -43,6 +43,11 @@ def save(fitted: Any, directory: str | os.PathLike[str], **arrays: np.ndarray) -
 def saved_kind(directory: str | os.PathLike[str]) -> str:
     """The kind of model in ``directory``, for example "GAN"."""
     return _read(directory)[1]["settings"]["kind"]
+
+
+def saved_array(directory: str | os.PathLike[str], name: str) -> np.ndarray | None:
+    """An array that was saved beside the model; None if there is none of that name."""
+    return _read(directory)[0].get(name)
 
 
 def load(

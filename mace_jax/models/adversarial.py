@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings
+from mace_jax.models._devices import over_devices
 from mace_jax.models._training_data import TrainingData, training_data
 from mace_jax.models.encoding import Labels
 from mace_jax.models.layers import outputs
@@ -69,8 +70,8 @@ class Pair:
         return dict(self.networks.discriminator(self.n_features, n_outputs).init(key, record))
 
     def noise(self, key: Array, n: int) -> Float[Array, "n z"]:
-        """Standard normal inputs of the generator."""
-        return jax.random.normal(key, (n, self.latent_dim), jnp.float32)
+        """Standard normal inputs of the generator, divided among the devices of the run."""
+        return over_devices(jax.random.normal(key, (n, self.latent_dim), jnp.float32))
 
     def generate(self, weights: Weights, noise: Float[Array, "n z"], condition: Float[Array, "n c"]) -> Array:
         """Records; batch normalization, if any, by running averages."""
@@ -179,12 +180,12 @@ def real_target(value: Any) -> None:
         raise ValueError(f"real_target={value!r} must lie in (0.5, 1]; pass for example real_target=0.9.")
 
 
-def no_batch_norm(settings: Any) -> None:
-    """Refuse networks whose output for a row depends, in training, on the other rows."""
+def no_batch_norm(settings: Any, method: str | None = None) -> None:
+    """Refuse networks whose output for a row depends, in training, on the other rows; ``method`` is what refuses."""
     if settings.networks is not None and settings.networks.normalizes_batches:
         raise ValueError(
-            f"networks={settings.networks!r} normalizes batches, which {type(settings).__name__} cannot train: its "
-            "losses are defined record by record; pass ConvNetworks or MLPNetworks."
+            f"networks={settings.networks!r} normalizes batches, which {method or type(settings).__name__} cannot "
+            "train: its losses are defined record by record; pass ConvNetworks or MLPNetworks."
         )
 
 

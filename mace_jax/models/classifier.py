@@ -13,6 +13,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from mace_jax.models._devices import drawn_rows
 from mace_jax.models.adversarial import Pair, descend
 from mace_jax.models.layers import outputs
 from mace_jax.models.losses import part_loss
@@ -74,7 +75,7 @@ class PartClassifier:
             return weights, moments
 
         def body(step: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
-            rows = jax.random.randint(jax.random.fold_in(key, step), (batch_size,), 0, len(unit), jnp.int32)
+            rows = drawn_rows(jax.random.fold_in(key, step), batch_size, len(unit))
             parts = parts_of_rows(rows, len(unit), self.n_parts)
             return self.learn(adam, *carry, 2.0 * unit[rows] - 1.0, one_hot[rows], parts)
 

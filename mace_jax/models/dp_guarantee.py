@@ -8,6 +8,7 @@ from typing import Any, final
 
 from mace_jax import _validate
 from mace_jax._optional import require
+from mace_jax.models.dp_trainer import sampling_probability
 
 __all__ = ["DPSGDGuarantee", "noise_multiplier_for"]
 
@@ -94,8 +95,6 @@ def noise_multiplier_for(*, epsilon: float, delta: float, n_records: int, batch_
         >>> round(noise_multiplier_for(epsilon=1.52, delta=1e-5, n_records=6400, batch_size=64, steps=1000), 1)
         1.1
     """
-    from mace_jax.models.dp_sgd import sampling_probability
-
     library = require("dp_accounting", extra="dp")
     epsilon, delta = _validate.non_negative(epsilon=epsilon), _validate.in_open_unit(delta=delta)
     if epsilon == 0.0:

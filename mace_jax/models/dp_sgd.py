@@ -3,39 +3,68 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-import warnings
-from typing import Any, NamedTuple, final
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, final
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Array, Bool, Float
 
 from mace_jax import _random, _validate
 from mace_jax._optional import require
 from mace_jax._types import Seed
-from mace_jax.models import _settings
+from mace_jax.models import _files, _settings
+from mace_jax.models._load import load
 from mace_jax.models.dp_guarantee import DPSGDGuarantee
+from mace_jax.models.dp_learner import learner_class
+from mace_jax.models.dp_trainer import PrivateTrainer, sampling_probability
 from mace_jax.models.encoding import Labels, Scaling
-from mace_jax.models.train import AbstractTrainer, train
-from mace_jax.models.vae import VAE, FittedVAE
-from mace_jax.models.vae_shapes import check_width
-from mace_jax.models.vae_trainer import VAETrainer
+from mace_jax.models.gan import FittedGAN
+from mace_jax.models.train import train
+from mace_jax.models.vae import FittedVAE
 
 __all__ = ["DPSGD", "PrivateFit"]
 
-_GRID = 2**23
-"""Uniform float32 draws are multiples of 1 / _GRID; so are sampling probabilities, to be exact."""
+Fitted = TypeVar("Fitted", bound=FittedGAN | FittedVAE)
+FittedCo = TypeVar("FittedCo", covariant=True)
 
 
-class PrivateFit(NamedTuple):
+class Settings(Protocol[FittedCo]):
+    """Settings of a model, known by what their own ``fit`` returns."""
+
+    def fit(self, *args: Any, **options: Any) -> FittedCo:
+        """Train without privacy."""
+        ...
+
+
+class PrivateFit(NamedTuple, Generic[Fitted]):
     """A fitted model, and what it guarantees about its training records."""
 
-    model: FittedVAE
+    model: Fitted
     guarantee: DPSGDGuarantee
+
+    def save(self, directory: str | os.PathLike[str]) -> Path:
+        """Write model and guarantee into ``directory`` (one file, replaced atomically) and return the file's path.
+
+        ``mace_jax.models.load`` reads the model alone.
+        """
+        return _files.save(self.model, directory, guarantee=np.array(dataclasses.astuple(self.guarantee), np.float64))
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> PrivateFit[Any]:
+        """Read model and guarantee written by ``save``.
+
+        Raises:
+            FileNotFoundError: nothing was saved there.
+            ValueError: the file is damaged, or holds a model without a guarantee.
+        """
+        numbers = _files.saved_array(directory, "guarantee")
+        if numbers is None:
+            raise ValueError(
+                f"{directory} holds a model without a guarantee; save what DPSGD.fit returned, not its model, or read "
+                "the model alone by mace_jax.models.load."
+            )
+        noise_multiplier, probability, steps = numbers.tolist()
+        return PrivateFit(load(directory), DPSGDGuarantee(noise_multiplier, probability, int(steps)))
 
 
 @final
@@ -48,6 +77,12 @@ class DPSGD:
     (sum of clipped g + N(0, (noise_multiplier C)^2)) / batch_size to Adam. Gradients are clipped and noise is drawn
     by jax-privacy; the accounting is dp-accounting's.
 
+    Of a ``VAE`` all weights are trained so. Of a ``GAN`` the discriminator is: g is the gradient of its loss on the
+    record plus its loss on one synthetic record with the same label, so that the synthetic half is clipped along with
+    the real one. After every such step the generator is trained on noise and labels that are drawn uniformly from
+    ``label_values``, against that discriminator: no record enters, so that it has the discriminator's guarantee by
+    post-processing.
+
     Args:
         noise_multiplier: Standard deviation of the noise divided by C; 0 gives no privacy.
         l2_clip: Largest norm C of one record's gradient.
@@ -56,10 +91,12 @@ class DPSGD:
         ValueError: an argument is out of range.
 
     References:
-        Abadi et al. (2016), Deep learning with differential privacy. Koskela, Jalko and Honkela (2020) and
+        Abadi et al. (2016), Deep learning with differential privacy. Xie et al. (2018), Differentially private
+        generative adversarial network, for private discriminators. Koskela, Jalko and Honkela (2020) and
         Doroshenko et al. (2022) for accounting by privacy loss distributions.
 
     Example:
+        >>> from mace_jax.models import VAE
         >>> private = DPSGD(noise_multiplier=1.0).fit(VAE(latent_dim=1, batch_size=2), [[0.1], [0.4], [0.9]],
         ...                                           bounds=(0.0, 1.0), steps=2, seed=0)
         >>> round(private.guarantee.epsilon(delta=1e-3), 1)
@@ -76,7 +113,7 @@ class DPSGD:
 
     def fit(
         self,
-        model: VAE,
+        model: Settings[Fitted],
         records: Any,
         labels: Any = None,
         *,
@@ -86,22 +123,24 @@ class DPSGD:
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
-    ) -> PrivateFit:
+    ) -> PrivateFit[Fitted]:
         """Train so that the weights say little about any one record.
 
         All that the fitted model holds is covered: the scaling comes from ``bounds``, labels have equal shares, the
-        history holds norms of noisy gradients instead of losses, and the seed is not kept (its ``seed`` is 0).
+        history holds norms of noisy gradients instead of losses on records (and of a ``GAN`` the generator's loss),
+        and the seed is not kept (its ``seed`` is 0).
 
         Args:
-            model: Settings; ``batch_size`` is the expected size of a batch.
+            model: Settings of a ``VAE``, or of a ``GAN`` without batch normalization, which would mix records;
+                ``batch_size`` is the expected size of a batch. Their ``scaling`` is not used: see ``bounds``.
             records: Training records. Their number is treated as known to everyone.
             labels: One integer or string per record; makes both networks conditional on it.
             bounds: Range of the records from public knowledge: ``(low, high)``, or two rows of one number per column.
             label_values: All possible labels, from public knowledge; needed with ``labels``.
-            steps: Updates.
+            steps: Updates; of a ``GAN`` those of the discriminator, each followed by one of the generator.
             seed: Seeds everything. Keep it secret: whoever knows it can subtract the noise.
             progress: Show a bar, if standard error is a terminal.
-            checkpoint_dir: Keep the training state here, as ``VAE.fit`` does. The state is not part of the
+            checkpoint_dir: Keep the training state here, as the model's own ``fit`` does. The state is not part of the
                 guarantee: it holds a hash of the records, so delete it before publishing the model.
 
         Returns:
@@ -109,112 +148,37 @@ class DPSGD:
 
         Raises:
             ImportError: jax-privacy or dp-accounting is not installed.
-            TypeError: ``model`` is not a ``VAE``, or records or labels are not usable.
-            ValueError: records outside the bounds, NaN, fewer records than ``batch_size``, or unknown labels.
+            TypeError: ``model`` is neither a ``VAE`` nor a ``GAN``, or records or labels are not usable.
+            ValueError: records outside the bounds, NaN, fewer records than ``batch_size``, unknown labels, or
+                networks that normalize batches or do not fit the records.
+            FloatingPointError: a norm or loss became infinite or NaN.
         """
-        if not isinstance(model, VAE):
-            raise TypeError(f"model={model!r} must be the settings of a VAE; pass for example VAE(latent_dim=8).")
+        make = learner_class(model)
         for module in ("jax_privacy", "dp_accounting"):
             require(module, extra="dp")
         values = _validate.finite(records=_validate.min_rows(2, records=_validate.as_records(records=records)))
         steps, seed = _validate.positive_int(steps=steps), _random.as_seed(seed)
-        check_width(model, values.shape[1])
         scaling = Scaling.known(bounds, values.shape[1])
         _check_inside(values, scaling)
         if (labels is None) != (label_values is None):
             raise ValueError("labels and label_values go together; pass both or neither.")
         coding = Labels.known(label_values)
         one_hot = coding.candidates(labels, len(values))[0]
-        guarantee = DPSGDGuarantee(
-            float(self.noise_multiplier), sampling_probability(model.batch_size, len(values)), steps
-        )
-        trainer = _PrivateTrainer(VAETrainer(model, values.shape[1], len(coding)), self, guarantee.sampling_probability)
+        learner: Any = make(model, values.shape[1], len(coding))  # type: ignore[arg-type]
+        probability = sampling_probability(learner.batch_size, len(values))
         trained = train(
-            trainer,
+            PrivateTrainer(learner, self.noise_multiplier, self.l2_clip, probability),
             scaling.to_unit(values),
             one_hot,
             steps=steps,
             seed=seed,
-            name="VAE privately",
-            settings={**model.to_dict(), "dp_sgd": dataclasses.asdict(self)},
+            name=f"{type(model).__name__} privately",
+            settings={**learner.settings.to_dict(), "dp_sgd": dataclasses.asdict(self)},
             progress=progress,
             checkpoint_dir=checkpoint_dir,
         )
-        return PrivateFit(FittedVAE(model, trained.parameters, scaling, coding, steps, 0, trained.history), guarantee)
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class _PrivateTrainer(AbstractTrainer):
-    """Private gradients for the updates of a VAE."""
-
-    vae: VAETrainer
-    dp_sgd: DPSGD
-    probability: float
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return ("noisy_gradient_norm",)
-
-    def initial(self, key: Array) -> dict[str, Any]:
-        return self.vae.initial(key)
-
-    def step(self, state: dict[str, Any], records: Array, one_hot: Array, key: Array) -> tuple[dict[str, Any], Array]:
-        sample_key, loss_key, noise_key = jax.random.split(key, 3)
-        total = self.clipped_sum(state["parameters"], records, one_hot, sample_key, loss_key)
-        noise = require("jax_privacy.noise_addition", extra="dp").gaussian_privatizer(
-            stddev=self.dp_sgd.noise_multiplier * self.dp_sgd.l2_clip, prng_key=noise_key
-        )
-        noisy, _ = noise.update(total, noise.init(total))
-        gradient = jax.tree.map(lambda leaf: leaf / self.vae.settings.batch_size, noisy)
-        norm = jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(gradient)))
-        return self.vae.update(state, gradient), norm.reshape(1)
-
-    def clipped_sum(
-        self,
-        parameters: Any,
-        records: Float[Array, "n d"],
-        one_hot: Float[Array, "n c"],
-        sample_key: Array,
-        loss_key: Array,
-    ) -> Any:
-        """Sum of the clipped gradients of a Poisson sample, block by block, as many blocks as it takes."""
-        n, block = len(records), self.vae.settings.batch_size
-        taken = poisson_sample(sample_key, n, self.probability)
-        length = -(-n // block) * block
-        order = jnp.nonzero(taken, size=length, fill_value=n)[0].astype(jnp.int32)
-        clipped = require("jax_privacy.clipping", extra="dp").clipped_grad(
-            self._loss, l2_clip_norm=self.dp_sgd.l2_clip, batch_argnums=(1, 2, 3), keep_batch_dim=True
-        )
-
-        def add(place: Array, total: Any) -> Any:
-            rows = lax.dynamic_slice(order, (place * block,), (block,))
-            padding, rows = rows >= n, jnp.minimum(rows, n - 1)
-            with warnings.catch_warnings():  # the library calls a function that optax has renamed
-                warnings.filterwarnings("ignore", "optax.global_norm", DeprecationWarning)
-                part = clipped(parameters, records[rows], one_hot[rows], rows, loss_key, is_padding_example=padding)
-            return jax.tree.map(jnp.add, total, part)
-
-        blocks = -(-jnp.sum(taken, dtype=jnp.int32) // block)
-        return lax.fori_loop(0, blocks, add, jax.tree.map(jnp.zeros_like, parameters))
-
-    def _loss(self, parameters: Any, record: Array, condition: Array, row: Array, key: Array) -> Array:
-        """Loss of one record, with latent noise of its own."""
-        return self.vae.loss(parameters, record, condition, jax.random.fold_in(key, row[0]))[0]
-
-
-def poisson_sample(key: Array, n_records: int, probability: float) -> Bool[Array, " n"]:
-    """Each record on its own with this probability."""
-    return jax.random.uniform(key, (n_records,), jnp.float32) < jnp.float32(probability)
-
-
-def sampling_probability(batch_size: int, n_records: int) -> float:
-    """batch_size / n, rounded up to what float32 uniform draws realize exactly."""
-    if batch_size > n_records:
-        raise ValueError(
-            f"batch_size={batch_size} is more than the {n_records} records; pass a VAE with a smaller batch_size."
-        )
-    return math.ceil(batch_size / n_records * _GRID) / _GRID
+        fitted = learner.fitted(trained.parameters, scaling, coding, steps, 0, trained.history)
+        return PrivateFit(fitted, DPSGDGuarantee(float(self.noise_multiplier), probability, steps))
 
 
 def _check_inside(records: np.ndarray, scaling: Scaling) -> None:

@@ -6,20 +6,15 @@ import dataclasses
 import os
 from typing import Any, final
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import adversarial
 from mace_jax.models._base import AbstractFitted, AbstractSettings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
-from mace_jax.models.losses import fooling_loss
+from mace_jax.models.gan_trainer import GANTrainer
 from mace_jax.models.networks import AbstractNetworks
-from mace_jax.models.train import AbstractTrainer
 
 __all__ = ["GAN", "FittedGAN"]
 
@@ -86,6 +81,7 @@ class GAN(AbstractSettings):
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        devices: int = 1,
     ) -> FittedGAN:
         """Train on ``records``; the same seed gives the same weights on the same machine.
 
@@ -97,18 +93,21 @@ class GAN(AbstractSettings):
             progress: Show a bar, if standard error is a terminal.
             checkpoint_dir: Keep the training state here. A run with the same arguments continues from it and ends
                 with the weights of an uninterrupted run; a larger ``steps`` continues a finished one.
+            devices: Devices that share each batch; ``batch_size`` must be a multiple. The weights then differ by
+                rounding.
 
         Returns:
             The fitted model.
 
         Raises:
             TypeError: records or labels are not usable.
-            ValueError: fewer than 2 records, NaN, records the networks do not fit, or a checkpoint of another run.
+            ValueError: fewer than 2 records, NaN, records the networks do not fit, more devices than there are, or a
+                checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
         data = adversarial.encoded(self, records, labels, steps=steps, seed=seed)
-        trainer = _Trainer(self, data.unit.shape[1], len(data.labels))
-        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        trainer = GANTrainer(self, data.unit.shape[1], len(data.labels))
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir, devices=devices)
         fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
         return FittedGAN(self, trained.parameters, *fitted)
 
@@ -173,59 +172,11 @@ class FittedGAN(AbstractFitted):
 
     @classmethod
     def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
-        return GAN, _Trainer, ()
+        return GAN, GANTrainer, ()
 
     @property
-    def _trainer(self) -> _Trainer:
-        return _Trainer(self.settings, len(self.scaling.low), len(self.labels))
+    def _trainer(self) -> GANTrainer:
+        return GANTrainer(self.settings, len(self.scaling.low), len(self.labels))
 
     def __repr__(self) -> str:
         return f"FittedGAN(features={len(self.scaling.low)}, labels={len(self.labels)}, steps={self.steps})"
-
-
-@final
-@dataclasses.dataclass(frozen=True)
-class _Trainer(AbstractTrainer):
-    """Alternating updates of discriminator and generator."""
-
-    settings: GAN
-    n_features: int
-    n_labels: int
-
-    @property
-    def losses(self) -> tuple[str, ...]:
-        return ("discriminator", "generator")
-
-    @property
-    def pair(self) -> adversarial.Pair:
-        return adversarial.pair_of(self.settings, self.n_features, self.n_labels)
-
-    def optimizers(self) -> dict[str, optax.GradientTransformation]:
-        return adversarial.optimizers(self.settings, "generator", "discriminator")
-
-    def initial(self, key: Array) -> dict[str, Any]:
-        parameters = self.pair.initial(key)
-        moments = {name: adam.init(adversarial.trainable(parameters[name])) for name, adam in self.optimizers().items()}
-        return {"parameters": parameters, "optimizers": moments}
-
-    def step(self, state: dict[str, Any], records: Array, one_hot: Array, key: Array) -> tuple[dict[str, Any], Array]:
-        size, adam, pair = self.settings.batch_size, self.optimizers(), self.pair
-        row_key, first_key, second_key = jax.random.split(key, 3)
-        rows = jax.random.randint(row_key, (size,), 0, len(records), jnp.int32)
-        real, condition = 2.0 * records[rows] - 1.0, one_hot[rows]
-        weights, moments = dict(state["parameters"]), dict(state["optimizers"])
-        synthetic, _ = pair.generate_in_training(weights["generator"], pair.noise(first_key, size), condition)
-
-        def discriminator_loss(discriminator: Any) -> tuple[Array, Any]:
-            return pair.discriminator_loss(discriminator, real, synthetic, condition, self.settings.real_target)
-
-        def generator_loss(generator: Any) -> tuple[Array, Any]:
-            fake, after = pair.generate_in_training(generator, pair.noise(second_key, size), condition)
-            logits, _ = pair.logit_in_training(weights["discriminator"], fake, condition)
-            return jnp.mean(fooling_loss(logits)), after
-
-        losses = []
-        for name, loss in (("discriminator", discriminator_loss), ("generator", generator_loss)):
-            weights[name], moments[name], value = adversarial.descend(adam[name], weights[name], moments[name], loss)
-            losses.append(value)
-        return {"parameters": weights, "optimizers": moments}, jnp.stack(losses)

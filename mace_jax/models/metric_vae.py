@@ -84,6 +84,7 @@ class MetricPrivateVAE(AbstractSettings):
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        devices: int = 1,
     ) -> FittedMetricPrivateVAE:
         """Train the autoencoder on ``records``, without noise; all arguments are those of ``VAE.fit``.
 
@@ -95,8 +96,8 @@ class MetricPrivateVAE(AbstractSettings):
         """
         if self.training_data == "dp_sgd":
             raise ValueError("training_data='dp_sgd', but fit adds no noise; use DPSGD(...).fit(vae, ...) and around.")
-        fitted = self.vae.fit(records, labels, steps=steps, seed=seed, progress=progress, checkpoint_dir=checkpoint_dir)
-        return self.around(fitted)
+        options = {"progress": progress, "checkpoint_dir": checkpoint_dir, "devices": devices}
+        return self.around(self.vae.fit(records, labels, steps=steps, seed=seed, **options))
 
     def around(self, autoencoder: FittedVAE) -> FittedMetricPrivateVAE:
         """The model around an autoencoder that is trained already.

@@ -105,6 +105,7 @@ class PIGAN(AbstractSettings):
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        devices: int = 1,
     ) -> FittedPIGAN:
         """Train on ``records``; the same seed gives the same weights on the same machine.
 
@@ -117,6 +118,8 @@ class PIGAN(AbstractSettings):
             progress: Show a bar, if standard error is a terminal.
             checkpoint_dir: Keep the training state here. A run with the same arguments continues from it and ends
                 with the weights of an uninterrupted run; a larger ``steps`` continues a finished one.
+            devices: Devices that share each batch; ``batch_size`` must be a multiple. The weights then differ by
+                rounding.
 
         Returns:
             The fitted model, which records the split.
@@ -124,13 +127,13 @@ class PIGAN(AbstractSettings):
         Raises:
             TypeError: records or labels are not usable.
             ValueError: fewer than 2 records per part, a label with fewer records than parts, NaN, records the
-                networks do not fit, or a checkpoint of another run.
+                networks do not fit, more devices than there are, or a checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
         data = adversarial.encoded(self, records, labels, steps=steps, seed=seed, min_records=2 * self.n_parts)
         parts, data = _parts.dealt(data, self.n_parts)
         trainer = PIGANTrainer(self, data.unit.shape[1], len(data.labels))
-        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir, devices=devices)
         fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
         return FittedPIGAN(self, trained.parameters, *fitted, parts)
 

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, Int
 
 from mace_jax.models import adversarial
+from mace_jax.models._devices import over_devices
 from mace_jax.models.classifier import PartClassifier
 from mace_jax.models.losses import hiding_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
@@ -70,8 +71,8 @@ class PIGANTrainer(AbstractTrainer):
             steps=settings.classifier_pretraining,
             batch_size=size,
         )
-        parts = jax.random.randint(part_key, (size,), 0, settings.n_parts, jnp.int32)
-        rows = rows_of_parts(row_key, parts, len(records), settings.n_parts)
+        parts = over_devices(jax.random.randint(part_key, (size,), 0, settings.n_parts, jnp.int32))
+        rows = over_devices(rows_of_parts(row_key, parts, len(records), settings.n_parts))
         real, label = 2.0 * records[rows] - 1.0, one_hot[rows]
         condition = jnp.concatenate([jax.nn.one_hot(parts, settings.n_parts, dtype=jnp.float32), label], axis=1)
         noise = pair.noise(noise_key, size)

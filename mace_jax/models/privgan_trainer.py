@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from mace_jax.models import adversarial
+from mace_jax.models._devices import over_devices
 from mace_jax.models.classifier import PartClassifier
 from mace_jax.models.losses import hiding_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
@@ -72,7 +73,7 @@ class PrivGANTrainer(AbstractTrainer):
             batch_size=settings.batch_size,
         )
         parts = jnp.broadcast_to(jnp.arange(settings.n_pairs, dtype=jnp.int32)[:, None], self._batch)
-        rows = rows_of_parts(row_key, parts, len(records), settings.n_pairs)
+        rows = over_devices(rows_of_parts(row_key, parts, len(records), settings.n_pairs), axis=1)
         real, condition = 2.0 * records[rows] - 1.0, one_hot[rows]
         noise = pair.noise(noise_key, settings.batch_size)
 
@@ -137,5 +138,5 @@ class PrivGANTrainer(AbstractTrainer):
 
 
 def _flat(stacked: Array) -> Array:
-    """Rows of all pairs under each other."""
-    return stacked.reshape(stacked.shape[0] * stacked.shape[1], stacked.shape[2])
+    """Rows of all pairs under each other, divided anew among the devices of the run."""
+    return over_devices(stacked.reshape(stacked.shape[0] * stacked.shape[1], stacked.shape[2]))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from mace_jax.models._devices import over_devices
+from mace_jax.models._devices import drawn_rows
 from mace_jax.models.train import AbstractTrainer
 from mace_jax.models.vae_layers import VAEDecoder, VAEEncoder
 
@@ -99,8 +99,7 @@ class VAETrainer(AbstractTrainer):
 
     def step(self, state: dict[str, Any], records: Array, one_hot: Array, key: Array) -> tuple[dict[str, Any], Array]:
         row_key, loss_key = jax.random.split(key)
-        rows = jax.random.randint(row_key, (self.settings.batch_size,), 0, len(records), jnp.int32)
-        rows = over_devices(rows)
+        rows = drawn_rows(row_key, self.settings.batch_size, len(records))
         gradient, losses = jax.grad(self.loss, has_aux=True)(
             state["parameters"], records[rows], one_hot[rows], loss_key
         )

@@ -17,6 +17,7 @@ from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings, adversarial
 from mace_jax.models._base import AbstractFitted, AbstractSettings
+from mace_jax.models._devices import drawn_rows
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.losses import gradient_penalty
 from mace_jax.models.networks import AbstractNetworks
@@ -94,6 +95,7 @@ class WGANGP(AbstractSettings):
         seed: Seed,
         progress: bool = False,
         checkpoint_dir: str | os.PathLike[str] | None = None,
+        devices: int = 1,
     ) -> FittedWGANGP:
         """Train on ``records``; the same seed gives the same weights on the same machine.
 
@@ -105,18 +107,21 @@ class WGANGP(AbstractSettings):
             progress: Show a bar, if standard error is a terminal.
             checkpoint_dir: Keep the training state here. A run with the same arguments continues from it and ends
                 with the weights of an uninterrupted run; a larger ``steps`` continues a finished one.
+            devices: Devices that share each batch; ``batch_size`` must be a multiple. The weights then differ by
+                rounding.
 
         Returns:
             The fitted model.
 
         Raises:
             TypeError: records or labels are not usable.
-            ValueError: fewer than 2 records, NaN, records the networks do not fit, or a checkpoint of another run.
+            ValueError: fewer than 2 records, NaN, records the networks do not fit, more devices than there are, or a
+                checkpoint of another run.
             FloatingPointError: a loss became infinite or NaN.
         """
         data = adversarial.encoded(self, records, labels, steps=steps, seed=seed)
         trainer = _Trainer(self, data.unit.shape[1], len(data.labels))
-        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir)
+        trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir, devices=devices)
         fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
         return FittedWGANGP(self, trained.parameters, *fitted)
 
@@ -244,7 +249,7 @@ class _Trainer(AbstractTrainer):
         def improve(turn: Array, carry: tuple[Any, Any, Array]) -> tuple[Any, Any, Array]:
             critic, moments, totals = carry
             keys = jax.random.split(jax.random.fold_in(critic_key, turn), 3)
-            rows = jax.random.randint(keys[0], (size,), 0, len(records), jnp.int32)
+            rows = drawn_rows(keys[0], size, len(records))
             synthetic = pair.generate(generator, pair.noise(keys[1], size), one_hot[rows])
             places = jax.random.uniform(keys[2], (size,), jnp.float32)
             loss = jax.grad(self.critic_loss, has_aux=True)
@@ -253,7 +258,7 @@ class _Trainer(AbstractTrainer):
 
         first = (state["parameters"]["discriminator"], state["optimizers"]["discriminator"], jnp.zeros(2, jnp.float32))
         critic, critic_moments, totals = lax.fori_loop(0, settings.critic_steps, improve, first)
-        condition = one_hot[jax.random.randint(row_key, (size,), 0, len(records), jnp.int32)]
+        condition = one_hot[drawn_rows(row_key, size, len(records))]
 
         def generator_loss(weights: Any) -> tuple[Array, Any]:
             fake = pair.generate(weights, pair.noise(noise_key, size), condition)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mace_jax.models import DPSGD, VAE, MetricPrivateVAE, checkpoint, load, train
+from mace_jax.models import DPSGD, VAE, MetricPrivateVAE, PrivateFit, checkpoint, load, train
 from mace_jax.models.dp_guarantee import DPSGDGuarantee, noise_multiplier_for
-from mace_jax.models.dp_sgd import _PrivateTrainer, poisson_sample, sampling_probability
+from mace_jax.models.dp_learner import VAELearner
+from mace_jax.models.dp_trainer import PrivateTrainer, poisson_sample, sampling_probability
 from mace_jax.models.vae_trainer import VAETrainer
 from tests._support import rest_slow
 
@@ -55,8 +56,9 @@ def alone(cube):
 )
 def test_gradients_are_clipped_one_by_one_and_summed_over_the_sample(probability, clip, alone):
     vae, parameters, data, keys, gradients = alone
-    trainer = _PrivateTrainer(vae, DPSGD(noise_multiplier=0.0, l2_clip=clip), probability)
-    total = jax.tree.leaves(jax.jit(trainer.clipped_sum)(parameters, *data, *keys))
+    learner = VAELearner(vae.settings, vae.n_features, vae.n_labels)
+    trainer = PrivateTrainer(learner, noise_multiplier=0.0, l2_clip=clip, probability=probability)
+    total = jax.tree.leaves(jax.jit(trainer.clipped_sum)({"parameters": parameters}, *data, *keys))
     taken = np.flatnonzero(np.asarray(jax.random.uniform(keys[0], (30,)), np.float64) < probability)
     expected, clipped = [np.zeros(leaf.shape) for leaf in total], 0
     for row in taken:
@@ -156,6 +158,9 @@ def test_the_model_holds_nothing_that_the_guarantee_does_not_cover(noisy, tmp_pa
     assert model.seed == 0 and model.steps == 200 and len(model.history[0]) == 2
     assert noisy.guarantee == DPSGDGuarantee(40.0, sampling_probability(8, 30), 200)
     model.save(tmp_path)
+    assert np.array_equal(load(tmp_path).sample(3, seed=0), model.sample(3, seed=0))
+    noisy.save(tmp_path)
+    assert PrivateFit.load(tmp_path).guarantee == noisy.guarantee
     assert np.array_equal(load(tmp_path).sample(3, seed=0), model.sample(3, seed=0))
 
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import cdist
 
 from mace_jax._types import DiscriminatorScores, ReconstructionErrors, SamplesRecords
 from mace_jax.models import GAN, train
-from mace_jax.models.gan import _Trainer
+from mace_jax.models.gan_trainer import GANTrainer
 
 
 def auc(members, nonmembers) -> float:
@@ -73,7 +73,7 @@ def test_each_record_is_scored_alone(gan, digits):
 
 def test_parameter_counts_of_the_published_mnist_networks():
     settings = GAN(latent_dim=100, generator_hidden=(512, 512, 1024), discriminator_hidden=(2048, 512, 256))
-    shapes = jax.eval_shape(_Trainer(settings, 784, 0).initial, jax.random.key(0))["parameters"]
+    shapes = jax.eval_shape(GANTrainer(settings, 784, 0).initial, jax.random.key(0))["parameters"]
     counts = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in shapes.items()}
     # weights and biases of 100-512-512-1024-784 and of 784-2048-512-256-1
     assert counts == {"generator": 1_643_280, "discriminator": 2_788_353}

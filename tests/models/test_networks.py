@@ -10,7 +10,7 @@ import pytest
 
 from mace_jax.models import GAN, PIGAN, WGANGP, ConvNetworks, DCGANNetworks, MLPNetworks, PrivGAN, load, published
 from mace_jax.models.adversarial import Pair, check
-from mace_jax.models.gan import _Trainer
+from mace_jax.models.gan_trainer import GANTrainer
 from mace_jax.models.pigan_trainer import PIGANTrainer
 from mace_jax.models.privgan_trainer import PrivGANTrainer
 
@@ -35,7 +35,7 @@ def counts(trainer) -> dict[str, int]:
     ],
 )
 def test_parameter_counts_of_published_gans(settings, n_features, generator, discriminator):
-    assert counts(_Trainer(settings, n_features, 0)) == {"generator": generator, "discriminator": discriminator}
+    assert counts(GANTrainer(settings, n_features, 0)) == {"generator": generator, "discriminator": discriminator}
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_settings_saved_before_networks_existed_still_load():
 def test_mlp_networks_are_the_widths():
     named = GAN(networks=MLPNetworks((8,), (9,)))
     short = GAN(generator_hidden=(8,), discriminator_hidden=(9,))
-    assert _Trainer(named, 4, 2).pair == _Trainer(short, 4, 2).pair
+    assert GANTrainer(named, 4, 2).pair == GANTrainer(short, 4, 2).pair
 
 
 @pytest.mark.parametrize(
