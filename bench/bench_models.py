@@ -18,7 +18,7 @@ def _prepared(name: str, narrow: int, steps: int) -> Any:
     import jax.numpy as jnp
     import numpy as np
 
-    from mace_jax.models import gan, pigan_trainer, privgan_trainer, wgan_gp
+    from mace_jax.models import gan_trainer, pigan_trainer, privgan_trainer, wgan_gp
     from mace_jax.models.gan import GAN
     from mace_jax.models.pigan import PIGAN
     from mace_jax.models.privgan import PrivGAN
@@ -31,7 +31,7 @@ def _prepared(name: str, narrow: int, steps: int) -> Any:
         "batch_size": BATCH // narrow,
     }
     trainers: dict[str, Any] = {
-        "GAN": lambda: gan._Trainer(GAN(**sizes), COLUMNS, 0),
+        "GAN": lambda: gan_trainer.GANTrainer(GAN(**sizes), COLUMNS, 0),
         "PIGAN": lambda: pigan_trainer.PIGANTrainer(PIGAN(**sizes), COLUMNS, 0),
         "PrivGAN": lambda: privgan_trainer.PrivGANTrainer(
             PrivGAN(privacy_delay=0, privacy_pretraining=0, **sizes), COLUMNS, 0

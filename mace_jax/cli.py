@@ -1,4 +1,4 @@
-"""The command line: a thin door to ``audit``, ``demo`` and the certificates; heavy imports wait for a command.
+"""The command line: a thin door to ``audit``, training and the certificates; heavy imports wait for a command.
 
 Exit codes: 0 done, 1 a gate failed, 2 bad input, 3 an unexpected error (with its traceback), 130 interrupted.
 """
@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -137,6 +138,62 @@ def demo(out: _Out = Path("mace-jax-report"), seed: _Seed = 0) -> None:
 
 @app.command(
     epilog=_EXAMPLE
+    + "mace-jax train gan --data digits --members-fraction 0.3 --out run\n  "
+    + "mace-jax train vae --data table.csv --labels class --members-fraction 0.5 --steps 3000 --out run"
+)
+def train(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="gan, wgan-gp, privgan, pigan or vae.")],
+    data: Annotated[str, typer.Option(help=f"Name of a data set, such as digits or adult, or a file ({_Records}).")],
+    members_fraction: Annotated[float, typer.Option(help="Share of the records to train on, between 0 and 1.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, the records and the state of the training.")],
+    reference_fraction: Annotated[
+        float, typer.Option(help="Share set aside for calibration; the others are nonmembers.")
+    ] = 0.0,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps (default: 6000, or as published with --published).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the members and the training.")] = 0,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Train conditionally: the column of labels in the file, or the word class for a named data set."
+        ),
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="JSON file of settings, as to_dict of the model gives.")] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="The published networks for MNIST (gan, privgan, vae).")
+    ] = False,
+    duplicates: Annotated[
+        str, typer.Option(help="Equal records in two parts: warn, allow, or leave_out all but the first.")
+    ] = "warn",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder to look for the named data set in.")] = None,
+) -> None:
+    """Train a model on a random part of the records, ready to be audited; repeat a killed command to continue it."""
+    with _exit_codes(interrupted="repeat the command to continue"):
+        _check_settings(out, None)
+        from mace_jax._training_run import train_members
+
+        audit_it = train_members(
+            model,
+            data,
+            out,
+            members_fraction=members_fraction,
+            reference_fraction=reference_fraction,
+            seed=seed,
+            steps=steps,
+            labels=labels,
+            settings=settings,
+            published=published,
+            duplicates=duplicates,  # type: ignore[arg-type]
+            data_dir=data_dir,
+            announce=lambda line: typer.echo(line, err=True),
+            progress=True,
+        )
+        typer.echo(f"Written: {out}\nNext:\n  {shlex.join(audit_it)}")
+
+
+@app.command(
+    epilog=_EXAMPLE
     + "mace-jax certify --true-positives 420 --members 1000 --false-positives 50 --nonmembers 1000\n  "
     + "mace-jax certify --method gdp --delta 1e-5 --true-positives 420 --members 1000 --false-positives 50 "
     + "--nonmembers 1000\n  "
@@ -219,6 +276,48 @@ def design(
             typer.echo(f"Written: {included}")
 
 
+@app.command(
+    epilog=_EXAMPLE
+    + "mace-jax reproduce\n  mace-jax reproduce white-box-digits --out reproduction\n  "
+    + "mace-jax reproduce white-box-fashion-mnist --data-dir ~/fashion-mnist --out reproduction"
+)
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The experiment; without it they are listed.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for models and tables.")] = Path("reproduction"),
+    data_dir: Annotated[Path | None, typer.Option(help="Folder to look for the data set in.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Repetitions of split and training.")] = None,
+    fraction: Annotated[float, typer.Option(help="Share of the training steps to do, for a quick look.")] = 1.0,
+) -> None:
+    """Run a published experiment again: our figures with intervals beside the published ones.
+
+    Repeat an interrupted command to continue; models that are trained are not trained again.
+    """
+    with _exit_codes(interrupted="repeat the command to continue"):
+        from mace_jax import reproduce as experiments
+
+        if name is None:
+            for known, experiment in experiments.EXPERIMENTS.items():
+                seeds_of = f"{experiment.n_seeds} seeds" if experiment.n_seeds > 1 else "1 seed"
+                typer.echo(f"{known}\n  {experiment.title}.\n  {seeds_of}, about {experiment.duration} on two cores.")
+            return
+        rows = experiments.reproduce(
+            name,
+            out=out,
+            data_dir=data_dir,
+            n_seeds=seeds,
+            fraction=fraction,
+            progress=True,
+            announce=lambda line: typer.echo(line, err=True),
+        )
+        typer.echo(experiments.markdown(rows))
+        for suffix in ("jsonl", "md"):
+            typer.echo(f"Written: {out / name}.{suffix}")
+        if all(row.value is None for row in rows):
+            raise typer.Exit(BAD_INPUT)
+
+
 def _check_settings(out: Path, fail_above_epsilon: float | None) -> None:
     """What can be refused before the long work: the gate and the place of the report."""
     if fail_above_epsilon is not None and not (math.isfinite(fail_above_epsilon) and fail_above_epsilon >= 0):
@@ -283,7 +382,7 @@ def _progress() -> Iterator[bool | Callable[[str, float], None]]:
 
 
 @contextlib.contextmanager
-def _exit_codes() -> Iterator[list[str]]:
+def _exit_codes(interrupted: str = "no report was written") -> Iterator[list[str]]:
     """Exceptions as exit codes: one sentence for bad input, a traceback only for what nobody foresaw.
 
     Yields the list of warnings about the input, which are also shown as one line each.
@@ -296,7 +395,7 @@ def _exit_codes() -> Iterator[list[str]]:
         except (typer.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt:
-            typer.echo("Interrupted; no report was written.", err=True)
+            typer.echo(f"Interrupted; {interrupted}.", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             if not _is_bad_input(error):
@@ -310,7 +409,7 @@ def _is_bad_input(error: Exception) -> bool:
     """Whether the message is for the user: of the file system, or a check of this package, raised here."""
     if isinstance(error, OSError | ImportError):
         return True
-    if not isinstance(error, ValueError | TypeError):
+    if not isinstance(error, ValueError | TypeError | FloatingPointError):
         return False
     *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__", "").partition(".")[0] == "mace_jax"

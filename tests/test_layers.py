@@ -36,12 +36,15 @@ TIERS = {
     "_self_test_checks": 7.9,
     "_self_test": 8.0,
     "demo": 9.0,
+    "reproduce": 9.0,
     "_demo": 9.0,
+    "_training_inputs": 8.9,
+    "_training_run": 9.0,
     "backends": 9.0,
     "cli": 10.0,
 }
 MODELS_MAY_IMPORT_BELOW = 4.0
-MODELS_MAY_BE_IMPORTED_BY = {"demo", "_demo", "cli"}
+MODELS_MAY_BE_IMPORTED_BY = {"demo", "_demo", "reproduce", "_training_inputs", "cli"}
 ONE_SITE = {  # heavy packages: importable only below these places
     "faiss": ("mace_jax.neighbors._faiss",),
     "tensorflow_datasets": ("mace_jax.datasets._tfds",),
@@ -80,7 +83,9 @@ def fault(importer: str, imported: str, lazy: bool) -> str | None:
         return None if TIERS.get(there, 99.0) < MODELS_MAY_IMPORT_BELOW else "models may import tiers 1 to 3 only"
     if there == "models":
         return (
-            None if here in MODELS_MAY_BE_IMPORTED_BY and lazy else "models are imported only by demo and cli, lazily"
+            None
+            if here in MODELS_MAY_BE_IMPORTED_BY and lazy
+            else "only demo, reproduce, cli and training runs import models, lazily"
         )
     if here not in TIERS or there not in TIERS:
         return "not in the table of tiers"
@@ -132,7 +137,7 @@ def test_a_made_up_tree_with_forbidden_edges_is_caught(tmp_path):
     assert faults(tmp_path, "mace_jax") == [
         "mace_jax:1 imports mace_jax.data.MembershipSample: the package root loads its parts on first use only",
         "mace_jax.certificates._c:1 imports mace_jax.certify: not in the table of tiers",
-        "mace_jax.cli:1 imports mace_jax.models: models are imported only by demo and cli, lazily",
+        "mace_jax.cli:1 imports mace_jax.models: only demo, reproduce, cli and training runs import models, lazily",
         "mace_jax.data:1 imports mace_jax.estimators.KNN: upward",
         "mace_jax.models.gan:2 imports mace_jax.metrics.x: models may import tiers 1 to 3 only",
         "mace_jax.neighbors:2 imports mace_jax.data.MembershipSample: same tier",

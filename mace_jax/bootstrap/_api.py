@@ -29,7 +29,7 @@ class InfluenceEstimate(Protocol):
     @property
     def value(self) -> Any: ...
     @property
-    def influence(self) -> tuple[Any, Any]: ...
+    def influence(self) -> tuple[Any, Any] | None: ...
     @property
     def status(self) -> Status: ...
     @property
@@ -93,7 +93,8 @@ def bootstrap(
     Raises:
         TypeError: not numeric.
         ValueError: unknown method, weights or target; level outside (0, 1); n_resamples below 100; fewer than 2 records
-            or clusters; values that are not finite; clusters that do not fit; a statistic that is not finite.
+            or clusters; values that are not finite; clusters that do not fit; a statistic that is not finite; a
+            divergence made with ``influence=False``.
 
     References: Efron (1987) for BCa; Hall (1992) for studentized limits; Rubin (1981) for exponential weights; Chamandy
     et al. (2012) for Poisson weights.
@@ -154,6 +155,11 @@ def _refuse(what: str, **arguments: Any) -> None:
 
 
 def _of_influence(estimate: InfluenceEstimate, clusters: Any, settings: dict[str, Any]) -> BootstrapResult:
+    if estimate.influence is None:
+        raise ValueError(
+            "the estimate is a value alone, made with influence=False, and a divergence is resampled by the influence "
+            "values of its records; make it with influence=True."
+        )
     parts = [np.atleast_2d(np.asarray(part, np.float64)).T for part in estimate.influence]
     ids = _cluster_ids(clusters, [len(part) for part in parts], tuple_expected=True)
     strata = [

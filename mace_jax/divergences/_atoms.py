@@ -9,8 +9,9 @@ import numpy as np
 from mace_jax._types import FloatArray
 from mace_jax.divergences import _cells
 from mace_jax.divergences._alpha import power_terms
-from mace_jax.divergences._kl import RadiusTerms, radius_kl
+from mace_jax.divergences._kl import RadiusTerms, common_radius_terms
 from mace_jax.divergences._pair import Pair, searched_pair
+from mace_jax.divergences._radii import ratio_at_q
 
 __all__ = ["atoms_and_rest", "atoms_and_rest_power"]
 
@@ -30,9 +31,8 @@ def atoms_and_rest(pair: Pair, k: int) -> tuple[RadiusTerms, float, _cells.CellC
     bias = _cells.evaluate(cells, _cells.KL).bias
     if rest is not None:
         in_p, in_q, inner = rest
-        inside = radius_kl(inner, k, form="common_radius")
-        log_ratio[in_p] += inside.log_ratio
-        ratio[in_q] *= inside.ratio
+        log_ratio[in_p] += common_radius_terms(inner, k)
+        ratio[in_q] *= ratio_at_q(inner, k)
     return RadiusTerms(log_ratio, ratio), bias, cells
 
 
@@ -46,7 +46,7 @@ def atoms_and_rest_power(pair: Pair, k: int, order: float) -> tuple[FloatArray, 
     if rest is not None:
         in_p, in_q, inner = rest
         terms[in_p] *= power_terms(inner, k, order)
-        ratio[in_q] *= radius_kl(inner, k, form="knn").ratio
+        ratio[in_q] *= ratio_at_q(inner, k)
     return terms, ratio, bias, cells
 
 

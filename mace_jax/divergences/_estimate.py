@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from mace_jax._status import Status
 from mace_jax._types import FloatArray, pytree, static_field
 
-__all__ = ["DivergenceEstimate", "Resampling", "finish", "standard_error"]
+__all__ = ["DivergenceEstimate", "Resampling", "finish", "standard_error", "value_only"]
 
-Resampling = Literal["influence", "cells", "split", "subsample"]
+Resampling = Literal["influence", "cells", "split", "subsample", "none"]
 
 
 @pytree
@@ -22,17 +23,18 @@ class DivergenceEstimate:
         value: The estimate; one number per epsilon where several were asked for. Never clipped: where nothing is to be
             found it may fall a little below 0.
         standard_error: Of ``value`` around its own mean, from both samples' influence values:
-            ``sqrt(var(influence_P) / n + var(influence_Q) / m)``.
+            ``sqrt(var(influence_P) / n + var(influence_Q) / m)``. None for a value alone (``influence=False``).
         influence: Pair of per-record arrays (last axis: record), each summing to 0: what each record adds to
             ``n`` (or ``m``) times the estimate. Where labels of neighbors add noise of their own, the arrays are scaled
-            to carry it.
+            to carry it. None for a value alone.
         details: Other numbers of the same data, by name.
         status: ``Status`` flags; ``status.sentences`` spells them out.
         divergence: Name of the divergence.
         method: How it was estimated, which may differ from what was asked if ``status`` says so.
         target: What the value estimates, and which way it errs.
         resampling: How replicates may be drawn: "influence" (weights on the influence values, neighbors fixed), "cells"
-            (counts), "split" (scores of rules fitted elsewhere) or "subsample" (standard error only).
+            (counts), "split" (scores of rules fitted elsewhere), "subsample" (standard error only) or "none" (a value
+            alone).
 
     The standard error leaves out the bias, which exceeds it for most nearest-neighbor forms beyond one feature.
 
@@ -44,7 +46,7 @@ class DivergenceEstimate:
 
     value: Any
     standard_error: Any
-    influence: tuple[Any, Any]
+    influence: Any
     details: dict[str, Any]
     status: Status = static_field()
     divergence: str = static_field()
@@ -60,7 +62,7 @@ class DivergenceEstimate:
             "target": self.target,
             "value": np.asarray(self.value).tolist(),
             "standard_error": np.asarray(self.standard_error).tolist(),
-            "influence": [np.asarray(part).tolist() for part in self.influence],
+            "influence": None if self.influence is None else [np.asarray(part).tolist() for part in self.influence],
             "details": {name: np.asarray(number).tolist() for name, number in self.details.items()},
             "status": list(self.status.sentences),
             "resampling": self.resampling,
@@ -68,7 +70,8 @@ class DivergenceEstimate:
 
     def __repr__(self) -> str:
         if np.ndim(self.value) == 0:
-            shown = f"{float(self.value):.4g}, standard_error={float(self.standard_error):.2g}"
+            error = "None" if self.standard_error is None else f"{float(self.standard_error):.2g}"
+            shown = f"{float(self.value):.4g}, standard_error={error}"
         else:
             shown = f"{np.size(self.value)} values"
         flags = f", status={self.status.name}" if self.status else ""
@@ -82,10 +85,16 @@ def standard_error(influence_p: FloatArray, influence_q: FloatArray) -> Any:
     return float(error) if np.ndim(error) == 0 else error
 
 
+def value_only(estimate: DivergenceEstimate) -> DivergenceEstimate:
+    """The estimate without influence values, and without what is read from them."""
+    status = estimate.status & ~Status.DEGENERATE
+    return dataclasses.replace(estimate, standard_error=None, influence=None, status=status, resampling="none")
+
+
 def finish(
     name: str,
     value: Any,
-    influence: tuple[FloatArray, FloatArray],
+    influence: tuple[FloatArray, FloatArray] | None,
     *,
     method: str,
     target: str,
@@ -98,7 +107,20 @@ def finish(
     """Center the influence values, work out the standard error, and flag what cannot be told from zero.
 
     ``extra_variance`` is what the estimate varies beyond its linear form; the influence values are scaled to carry it.
+    Without influence values the estimate is a value alone.
     """
+    if influence is None:
+        return DivergenceEstimate(
+            value=float(value),
+            standard_error=None,
+            influence=None,
+            details=dict(details or {}),
+            status=status,
+            divergence=name,
+            method=method,
+            target=target,
+            resampling="none",
+        )
     p, q = (part - part.mean(axis=-1, keepdims=True) for part in influence)
     linear = np.square(standard_error(p, q))
     factor = np.sqrt(1.0 + np.divide(extra_variance, linear, out=np.zeros_like(linear), where=linear > 0.0))

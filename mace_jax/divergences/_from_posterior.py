@@ -32,7 +32,7 @@ def posterior_divergence(
 ) -> DivergenceEstimate:
     """One of the four on existing lists."""
     found = knn_posterior(pair, k) if posterior is None else posterior
-    status = pair.status(distances=False) & ~Status.ZERO_DISTANCE
+    status = pair.status(crowded=name == "jensen_shannon") & ~Status.ZERO_DISTANCE
     if found.tied > _TIED:
         status |= Status.TIES
     if name == "henze_penrose":

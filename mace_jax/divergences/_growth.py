@@ -25,13 +25,21 @@ def out_of_reach(pair: Pair, k: int) -> bool:
     """Whether over a tenth of P is farther from its k-th neighbor in Q than 199 in 200 Q records are from theirs.
 
     There the density of Q is read off records that lie elsewhere. Of unit normals 1 apart 1 to 6 % of P are that far,
-    of normals 2 apart 5 (ten features) to 20 % (one feature).
+    of normals 2 apart 5 (ten features) to 20 % (one feature). Where lists of the Q rows are missing, at most 2000 of
+    these rows are looked up.
     """
     if min(pair.n, pair.m) < _LEAST:
         return False
     k = min(k, pair.to_q.shape[1])
     squared = pair.to_q[:, k - 1]
-    return bool((squared[: pair.n] > np.quantile(squared[pair.n :], _REACH)).mean() > _OUTSIDE)
+    of_q = squared[pair.n :] if pair.at_q else _at_some_q(pair, k)
+    return bool((squared[: pair.n] > np.quantile(of_q, _REACH)).mean() > _OUTSIDE)
+
+
+def _at_some_q(pair: Pair, k: int) -> FloatArray:
+    """Squared distances from at most 2000 Q rows to their k-th neighbor in Q, for records without copies."""
+    rows = generator(0, "support", "q").permutation(pair.m)[:_QUERIES]
+    return np.asarray(knn(pair.q[rows], pair.q, k + 1).squared_distances)[:, k]
 
 
 def growth(pair: Pair, k: int) -> tuple[float, bool] | None:

@@ -19,19 +19,19 @@ _COPIES = 0.01
 
 
 class RadiusTerms(NamedTuple):
-    """``ln p/q`` of every P row, whose mean is the estimate, and ``p/q`` of every Q row."""
+    """``ln p/q`` of every P row, whose mean is the estimate, and ``p/q`` of every Q row, if these were looked up."""
 
     log_ratio: FloatArray
-    ratio: FloatArray
+    ratio: FloatArray | None
 
     @property
     def value(self) -> float:
         return float(self.log_ratio.mean())
 
     @property
-    def influence(self) -> tuple[FloatArray, FloatArray]:
-        """``ln r(x)`` and ``1 - r(y)``, not centered."""
-        return self.log_ratio, 1.0 - self.ratio
+    def influence(self) -> tuple[FloatArray, FloatArray] | None:
+        """``ln r(x)`` and ``1 - r(y)``, not centered; None without the Q rows."""
+        return None if self.ratio is None else (self.log_ratio, 1.0 - self.ratio)
 
 
 def two_sample_terms(pair: Pair, k: int) -> FloatArray:
@@ -51,7 +51,7 @@ def common_radius_terms(pair: Pair, k: int, counts: CommonRadius | None = None) 
 def radius_kl(pair: Pair, k: int, *, form: str) -> RadiusTerms:
     """Either form, for records without atoms."""
     terms = two_sample_terms(pair, k) if form == "knn" else common_radius_terms(pair, k)
-    return RadiusTerms(terms, ratio_at_q(pair, k))
+    return RadiusTerms(terms, ratio_at_q(pair, k) if pair.at_q else None)
 
 
 def near_k(pair: Pair, k: int, counts: CommonRadius) -> bool:

@@ -14,7 +14,7 @@ from mace_jax.divergences import _cells, _variational
 from mace_jax.divergences._atoms import atoms_and_rest
 from mace_jax.divergences._calibrate import HALF_SAMPLES, Calibration
 from mace_jax.divergences._ensemble import ensemble_neighbors, ensemble_weights
-from mace_jax.divergences._estimate import DivergenceEstimate, finish
+from mace_jax.divergences._estimate import DivergenceEstimate, finish, value_only
 from mace_jax.divergences._growth import growth, out_of_reach
 from mace_jax.divergences._kl import RadiusTerms, common_radius_terms, near_k, radius_kl
 from mace_jax.divergences._pair import Pair, checked_pair, known_method, searched_pair
@@ -34,6 +34,7 @@ _FITTED = {
     ),
     "nwj": (_variational.nwj, "a lower bound of KL(P, Q), at most the logarithm of the number of records"),
 }
+_BY_DISTANCE = ("auto", "knn", "common_radius", "ensemble")
 _RADIUS_TARGET = "KL(P, Q), biased towards 0 by smoothing over the k nearest records"
 
 
@@ -47,6 +48,8 @@ def kl(
     neighbors: PairedNeighbors | None = None,
     check_support: bool = True,
     half_samples: int = HALF_SAMPLES,
+    influence: bool = True,
+    n_folds: int = _variational.N_FOLDS,
     seed: Seed | None = None,
 ) -> DivergenceEstimate:
     """Kullback-Leibler divergence KL(P, Q) = E_P ln(p/q), in nats.
@@ -73,6 +76,13 @@ def kl(
             what neighbors share (their standard error is .8 to 1.4 times the true one) and are scaled to it. The
             splits are fixed; beyond 500 records per sample a random part shows the ratio. 0 leaves them unscaled;
             forms other than "knn" and "common_radius", and records with copies, always are.
+        influence: False is for a value alone, in about half the time, by the forms that read distances. The value
+            reads the neighbors of P records; those of Q records serve the influence values and the standard error,
+            and are not looked up. Lost: ``standard_error`` and ``influence`` are None, ``bootstrap`` refuses, nothing
+            is scaled to halves, and DEGENERATE is not checked (it needs the standard error). Every other flag is;
+            ``check_support`` looks up at most 2000 Q records for the reach. With copies nothing is saved.
+        n_folds: 2 to 10, of the fitted forms: more of them fit each rule on more records, which lessens the bias, and
+            take longer.
         seed: Fixes the folds of the fitted forms, which need it; nothing else is random.
 
     Returns:
@@ -82,17 +92,19 @@ def kl(
     k = 5: truth .5, mean .48 with one feature, .43 with two, .36 with five). Do not use distance forms on copied
     records: with more than k copies of one, or over 1 % copies, they are refused and copies become cells (flag ATOMS).
     Where P has mass that Q lacks, the divergence is infinite and the estimate grows like the logarithm of n. The
-    "classifier" form is off by a tenth to either side (1000 + 1000 normals 1 apart: truth .5, mean .44; of standard
-    deviation 1 against 2: truth .32, mean .35).
+    "classifier" form brings ``ln p/q`` to scale by logistic regression on held-out records and errs mostly towards 0
+    (1000 + 1000 normals 1 apart: truth .5, mean .46, with five features .41; .5 apart: truth .125, mean .10; of
+    standard deviation 1 against 2: truth .32, mean .31).
 
-    Memory: ``32 (n + m) (2 k + 5)`` bytes of neighbor lists.
+    Memory: ``32 (n + m) (2 k + 5)`` bytes of neighbor lists; for "knn" at most ``32 (n + m) k``.
 
     Raises:
         TypeError: records are not numeric.
-        ValueError: unknown method, k does not fit, lists of other records, or no seed where one is needed.
+        ValueError: unknown method, k does not fit, lists of other records, no seed where one is needed, or
+            ``influence=False`` with "cells" or a fitted form, where it would save nothing.
 
     References: Wang, Kulkarni and Verdu (2009) and Perez-Cruz (2008) for "knn"; Moon and Hero (2014) for "ensemble";
-    Donsker and Varadhan (1975); Nguyen, Wainwright and Jordan (2010).
+    Donsker and Varadhan (1975); Nguyen, Wainwright and Jordan (2010); Platt (1999) for the scale of "classifier".
 
     Example:
         >>> import numpy as np
@@ -101,19 +113,27 @@ def kl(
         DivergenceEstimate(kl=0.4513, standard_error=0.036, method='knn')
     """
     method = known_method(method, _METHODS)  # type: ignore[assignment]
+    if not influence and method not in _BY_DISTANCE:
+        raise ValueError(
+            f"influence=False saves nothing for method={method!r}, which has influence values at hand; leave it out, "
+            f"or pass one of {', '.join(map(repr, _BY_DISTANCE))}."
+        )
     if method in _FITTED:
-        return _fitted(p_samples, q_samples, method, estimator, seed)
+        return _fitted(p_samples, q_samples, method, estimator, seed, n_folds)
     if method == "cells":
         p, q = checked_pair(p_samples, q_samples)
         cells = _cells.count_cells(p, q)
         found = _cells.evaluate(cells, _cells.KL)
         return _discrete(RadiusTerms(found.influence[0], -found.influence[1]), found.plug_in, found.bias, cells)
     if method == "ensemble":
-        return _ensemble(p_samples, q_samples, neighbors, check_support)
-    pair = searched_pair(
-        p_samples, q_samples, k, neighbors=neighbors, wider=max(0, 3 - k) if method == "knn" else k + 5
-    )
+        found = _ensemble(p_samples, q_samples, neighbors, check_support, influence)
+        return found if influence else value_only(found)
+    by_radii = method == "knn"
+    wider = (max(0, 3 - k) if influence else 0) if by_radii else k + 5
+    pair = searched_pair(p_samples, q_samples, k, neighbors=neighbors, wider=wider, radii_only=by_radii, at_q=influence)
     found = kl_of_pair(pair, k, method=method, check_support=check_support)
+    if not influence:
+        return value_only(found)
     alone = partial(kl, method=method, k=k, check_support=False, half_samples=0)
     return Calibration(pair.p, pair.q, k, half_samples)(found, k, alone)
 
@@ -178,17 +198,20 @@ def _discrete(
     )
 
 
-def _ensemble(p: Any, q: Any, neighbors: PairedNeighbors | None, check_support: bool) -> DivergenceEstimate:
+def _ensemble(
+    p: Any, q: Any, neighbors: PairedNeighbors | None, check_support: bool, influence: bool
+) -> DivergenceEstimate:
     p, q = checked_pair(p, q, minimum=10)
     ks = ensemble_neighbors(min(len(p), len(q)))
     equal = len(p) == len(q)
-    pair = searched_pair(p, q, max(ks), neighbors=neighbors, wider=0 if equal else max(ks) // 2)
+    pair = searched_pair(p, q, max(ks), neighbors=neighbors, wider=0 if equal else max(ks) // 2, at_q=influence)
     if pair.has_atoms(min(ks)):
         return kl_of_pair(pair, min(ks), method="auto", check_support=False)
     weights = ensemble_weights(pair.d)
     members = [radius_kl(pair, k, form="knn" if equal else "common_radius") for k in ks]
     log_ratio = np.tensordot(weights, np.stack([member.log_ratio for member in members]), axes=1)
-    ratio = np.tensordot(weights, np.stack([member.ratio for member in members]), axes=1)
+    at_q = [member.ratio for member in members if member.ratio is not None]
+    ratio = np.tensordot(weights, np.stack(at_q), axes=1) if at_q else None
     terms, details = RadiusTerms(log_ratio, ratio), {"weight_norm": float(np.linalg.norm(weights))}
     details |= {f"k={k}": member.value for k, member in zip(ks, members, strict=True)}
     status = pair.status()
@@ -198,11 +221,14 @@ def _ensemble(p: Any, q: Any, neighbors: PairedNeighbors | None, check_support: 
     return finish("kl", terms.value, terms.influence, method="ensemble", target=target, status=status, details=details)
 
 
-def _fitted(p: Any, q: Any, method: str, estimator: AbstractEstimator | None, seed: Seed | None) -> DivergenceEstimate:
+def _fitted(
+    p: Any, q: Any, method: str, estimator: AbstractEstimator | None, seed: Seed | None, n_folds: int
+) -> DivergenceEstimate:
     p, q = checked_pair(p, q, minimum=8)
     if seed is None:
         raise ValueError(f"method={method!r} deals records into random folds; pass seed, for example seed=0.")
-    fitted = _variational.cross_fitted_log_ratio(p, q, KNN() if estimator is None else estimator, seed=seed)
+    estimator = KNN() if estimator is None else estimator
+    fitted = _variational.cross_fitted_log_ratio(p, q, estimator, seed=seed, n_folds=n_folds)
     compute, target = _FITTED[method]
     value, influence = compute(fitted)
     largest = math.log(min(len(p), len(q)))

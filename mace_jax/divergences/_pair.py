@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
 from mace_jax import _validate
 from mace_jax._status import Status
 from mace_jax._types import FloatArray
+from mace_jax.divergences._radius_search import along_a_tree, lists_at_p, radii
 from mace_jax.neighbors import PairedNeighbors, paired_knn
 
 __all__ = ["Pair", "Sample", "checked_pair", "known_method", "searched_pair"]
@@ -19,17 +19,18 @@ __all__ = ["Pair", "Sample", "checked_pair", "known_method", "searched_pair"]
 _FEW = 30
 _MANY_FEATURES = 5
 _COPIES = 0.01
-_TREE_FEATURES = 10  # more are searched by tiled products, to which order means nothing
-_WORTH_SORTING = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pair:
-    """P records ``(n, d)``, Q records ``(m, d)``, and for every pooled row its neighbors among both."""
+    """P records ``(n, d)``, Q records ``(m, d)``, and for every pooled row its neighbors among both.
+
+    A pair for a value alone has the lists of its P rows only; it is made for records without copies.
+    """
 
     p: FloatArray
     q: FloatArray
-    to_p: FloatArray  # (n + m, width) squared distances, ascending; no row is its own neighbor
+    to_p: FloatArray  # (n + m, width) or (n, width) squared distances, ascending; no row is its own neighbor
     to_q: FloatArray
     searched: Status
 
@@ -50,6 +51,11 @@ class Pair:
         return self.to_p.shape[1]
 
     @property
+    def at_q(self) -> bool:
+        """Whether there are lists of the Q rows."""
+        return len(self.to_p) > self.n
+
+    @property
     def largest_k(self) -> int:
         return min(self.n, self.m) - 1
 
@@ -68,12 +74,15 @@ class Pair:
             (self.to_p[:, k - 1] == 0.0).any() or (self.to_q[:, k - 1] == 0.0).any() or self.copied.mean() > _COPIES
         )
 
-    def status(self, *, distances: bool = True) -> Status:
-        """Flags any estimator over these lists shares; ``distances``: it uses radii, not only who is near."""
+    def status(self, *, crowded: bool = True) -> Status:
+        """Flags any estimator over these lists shares; ``crowded``: many features pull it towards 0.
+
+        They do so where radii or an entropy of the posterior count, hardly where only its side of a threshold does.
+        """
         status = self.searched
         if min(self.n, self.m) < _FEW:
             status |= Status.TOO_FEW_SAMPLES
-        if distances and self.d >= _MANY_FEATURES:
+        if crowded and self.d >= _MANY_FEATURES:
             status |= Status.HIGH_DIMENSION
         if self.copied.any():
             status |= Status.ZERO_DISTANCE
@@ -98,8 +107,21 @@ def checked_pair(p_samples: Any, q_samples: Any, *, minimum: int = 2) -> tuple[F
     return p, q
 
 
-def searched_pair(p_samples: Any, q_samples: Any, k: int, *, neighbors: PairedNeighbors | None, wider: int = 0) -> Pair:
-    """The pair with lists of at least ``k``; a new search makes them up to ``wider`` longer."""
+def searched_pair(
+    p_samples: Any,
+    q_samples: Any,
+    k: int,
+    *,
+    neighbors: PairedNeighbors | None,
+    wider: int = 0,
+    radii_only: bool = False,
+    at_q: bool = True,
+) -> Pair:
+    """The pair with lists of at least ``k``; a new search makes them up to ``wider`` longer.
+
+    ``radii_only`` allows distances that differ in the last digit, ``at_q=False`` lists of the P rows alone; records
+    with copies get full lists all the same.
+    """
     p, q = checked_pair(p_samples, q_samples, minimum=3)
     n, m = len(p), len(q)
     k = _validate.positive_int(k=k)
@@ -110,9 +132,16 @@ def searched_pair(p_samples: Any, q_samples: Any, k: int, *, neighbors: PairedNe
         )
     back = slice(None)
     if neighbors is None:
-        orders = [_along_a_tree(rows) for rows in (p, q)]
+        width, found = min(k + wider, min(n, m) - 1), None
+        if radii_only:
+            found = radii(p, q, width, at_q=at_q)
+        if found is None and not at_q:
+            found = lists_at_p(p, q, width)
+        if found is not None:
+            return Pair(p, q, found.to_p, found.to_q, found.searched & Status.UNCERTIFIED)
+        orders = [along_a_tree(rows) for rows in (p, q)]
         back = np.argsort(np.concatenate([orders[0], n + orders[1]]))
-        neighbors = paired_knn(Sample(p[orders[0]], q[orders[1]]), min(k + wider, min(n, m) - 1))
+        neighbors = paired_knn(Sample(p[orders[0]], q[orders[1]]), width)
     to_p = np.asarray(neighbors.to_members.squared_distances)[back]
     to_q = np.asarray(neighbors.to_nonmembers.squared_distances)[back]
     for name, lists in (("to_members", to_p), ("to_nonmembers", to_q)):
@@ -121,15 +150,8 @@ def searched_pair(p_samples: Any, q_samples: Any, k: int, *, neighbors: PairedNe
                 f"neighbors.{name} has lists of shape {lists.shape}, but {n} + {m} records with k={k} need "
                 f"({n + m}, at least {k}); pass paired_knn of the same two samples with k_max >= {k}."
             )
-    found = Status(int(neighbors.to_members.status) | int(neighbors.to_nonmembers.status))
-    return Pair(p, q, to_p, to_q, found & Status.UNCERTIFIED)
-
-
-def _along_a_tree(rows: FloatArray) -> NDArray[np.int64]:
-    """Row numbers in which neighbors in space are neighbors in memory, where a tree will be searched."""
-    if rows.shape[1] == 1 or rows.shape[1] > _TREE_FEATURES or len(rows) < _WORTH_SORTING:
-        return np.arange(len(rows))
-    return np.asarray(cKDTree(rows, 16, compact_nodes=False, balanced_tree=False).indices)
+    status = Status(int(neighbors.to_members.status) | int(neighbors.to_nonmembers.status))
+    return Pair(p, q, to_p, to_q, status & Status.UNCERTIFIED)
 
 
 def known_method(method: str, known: tuple[str, ...]) -> str:

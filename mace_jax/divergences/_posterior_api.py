@@ -108,7 +108,8 @@ def jensen_shannon(
     Returns:
         ``DivergenceEstimate``.
 
-    Biased towards 0 where k smooths over the difference, as in high dimension.
+    Biased towards 0 where k smooths over the difference, as in high dimension (flag HIGH_DIMENSION from five features
+    on; 1000 + 1000 normals 1 apart: truth .111, mean .059 with five features, .038 with ten).
 
     Memory: ``32 (n + m) (k + 1)`` bytes of neighbor lists.
 

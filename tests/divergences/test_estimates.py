@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mace_jax import divergences as dv
 from mace_jax._status import Status
 from mace_jax.data import MembershipSample
-from mace_jax.divergences import _pair
+from mace_jax.divergences import _pair, _variational
 from mace_jax.divergences._alpha import heavy_tailed
 from mace_jax.estimators import KNN, Threshold
 from mace_jax.neighbors import _tree, paired_knn
@@ -203,6 +203,8 @@ def test_the_other_flags():
     assert Status.TOO_FEW_SAMPLES in found.status
     assert Status.HIGH_DIMENSION in found.status
     assert Status.HIGH_DIMENSION not in dv.total_variation(p, q).status
+    assert Status.HIGH_DIMENSION in dv.jensen_shannon(p, q).status
+    assert Status.HIGH_DIMENSION not in dv.jensen_shannon(p[:, :4], q[:, :4]).status
     assert Status.DEGENERATE in dv.mmd(p, q).status | dv.hellinger(p, q).status | dv.total_variation(p, q).status
     assert Status.COARSE_POSTERIOR in dv.hockey_stick(p, q, epsilon=4.0).status
     assert Status.SPARSE_CELLS in dv.total_variation(p, q, method="cells").status
@@ -220,6 +222,30 @@ def test_fitted_forms_are_ordered_and_bounded():
     assert values["nwj"].value <= values["donsker_varadhan"].value + 1e-9  # ln x <= x - 1
     far = dv.kl(*draws.gaussians(50.0, 1, 200, 200, seed=1), method="donsker_varadhan", seed=0)
     assert far.value <= far.details["largest_possible"] + 1e-9
+
+
+@pytest.mark.slow
+def test_more_folds_bring_fitted_forms_nearer():
+    errors = {n_folds: [] for n_folds in (2, 5)}
+    for seed in range(6):
+        p, q = draws.gaussians(2.0, 1, 400, 400, seed)
+        for n_folds, found in errors.items():
+            found.append(dv.kl(p, q, method="nwj", seed=0, n_folds=n_folds).value - (2.0 * p - 2.0).mean())
+    assert np.mean(errors[2]) < np.mean(errors[5]) < 0.1  # beside the mean of the true log ratio of the same records
+
+
+def test_donsker_varadhan_is_the_definition_over_all_rows():
+    rng = np.random.default_rng(12)
+    fitted = _variational.CrossFitted(rng.normal(size=7), rng.normal(size=9), False)
+    value, (of_p, of_q) = _variational.donsker_varadhan(fitted)
+    assert_close(value, fitted.p.mean() - math.log(np.exp(fitted.q).mean()))
+    assert_close(of_p, fitted.p)
+    for row in range(9):  # what a record adds, by moving a little weight to it
+        share = np.full(9, (1.0 - 1e-6) / 9)
+        share[row] += 1e-6
+        moved = fitted.p.mean() - math.log(share @ np.exp(fitted.q))
+        assert abs((moved - value) / 1e-6 - of_q[row]) < 1e-3
+    assert _variational.nwj(fitted)[0] <= value
 
 
 def test_mmd_test_has_its_level_and_finds_a_shift():
@@ -240,6 +266,8 @@ def test_mmd_test_has_its_level_and_finds_a_shift():
         (lambda p, q: dv.kl(p, q, k=0), "k=0 must be at least 1"),
         (lambda p, q: dv.kl(p, q, method="nwj"), "pass seed, for example seed=0"),
         (lambda p, q: dv.kl(p, q, method="nwj", estimator=Threshold(), seed=0), "gives no posterior"),
+        (lambda p, q: dv.kl(p, q, method="nwj", n_folds=11, seed=0), "n_folds=11 must be at most 10"),
+        (lambda p, q: dv.kl(p[:8], q, method="nwj", n_folds=9, seed=0), "the 8 rows of the smaller sample"),
         (lambda p, q: dv.kl(p, q[:, :1]), "p_samples has 2 columns but q_samples has 1"),
         (lambda p, q: dv.renyi(p, q, order=1.0), "use kl for order 1"),
         (lambda p, q: dv.renyi(p, q, order=-1.0), "order=-1.0 must be a positive number"),

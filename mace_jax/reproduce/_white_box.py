@@ -1,0 +1,225 @@
+"""The white-box attack on a GAN and on its two defenses, beside what the records they make are good for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mace_jax import utility
+from mace_jax.attacks import TopN, excess_ratio, top_n_accuracy
+from mace_jax.data import split_records
+from mace_jax.reproduce._row import Row
+from mace_jax.reproduce._run import Run
+from mace_jax.utility._downstream import fit_classifier
+
+__all__ = ["white_box_digits", "white_box_fashion_mnist"]
+
+_NOTEBOOKS = "Mukherjee et al. (2021), the authors' recorded notebooks"
+_RECORDS = "records under this model"
+_MEAN, _MAX, _LOGITS = "mean over discriminators", "maximum over discriminators", "mean logit over discriminators"
+
+
+class _Setting(NamedTuple):
+    """What differs between data sets. All models get the same number of discriminator updates."""
+
+    experiment: str
+    dataset: str
+    n_members: int
+    epoch: int
+    steps: int
+    models: dict[str, Any]
+    published: dict[tuple[str, str], float]
+    accepted: dict[tuple[str, str], tuple[float | None, float | None]]
+
+
+def white_box_digits(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
+    """8x8 digits, 200 of 1,797 members, small networks, 3,000 steps."""
+    from mace_jax.models import GAN, PrivGAN
+
+    gan = GAN(
+        latent_dim=32,
+        generator_hidden=(128, 128),
+        discriminator_hidden=(256, 128),
+        generator_learning_rate=1e-3,
+        discriminator_learning_rate=1e-3,
+        scaling="common",
+    )
+    common = {name: value for name, value in vars(gan).items() if name != "real_target"}
+    privgan = PrivGAN(
+        privacy_delay=600, privacy_pretraining=200, privacy_learning_rate=1e-3, real_target=0.95, **common
+    )
+    setting = _Setting(
+        "white-box-digits",
+        "digits",
+        n_members=200,
+        epoch=3,
+        steps=3_000,
+        models={"GAN": gan, "PrivGAN(2)": privgan, **_pigans(common, 1e-3, 200)},
+        published={},
+        accepted={("GAN", "top-n"): (0.333, None)},
+    )
+    return _rows(run, setting, seeds)
+
+
+def white_box_fashion_mnist(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
+    """Fashion-MNIST, 7,000 of 70,000 members, published perceptrons, 500 epochs of the GAN."""
+    from mace_jax.models import published
+
+    gan, n_members = published.privgan_mnist_gan(), 7_000
+    common = {name: value for name, value in vars(gan).items() if name != "real_target"}
+    setting = _Setting(
+        "white-box-fashion-mnist",
+        "fashion_mnist",
+        n_members=n_members,
+        epoch=published.privgan_gan_steps(n_members, epochs=1),
+        steps=published.privgan_gan_steps(n_members),
+        models={"GAN": gan, "PrivGAN(2)": published.privgan_mnist(n_members), **_pigans(common, 2e-4, 1_400)},
+        published={
+            ("GAN", "top-n"): 0.466,
+            ("PrivGAN(2)", _MAX): 0.267,
+            ("PrivGAN(2)", _MEAN): 0.147,
+        },
+        accepted={("GAN", "top-n"): (0.35, 0.65)},
+    )
+    return _rows(run, setting, seeds)
+
+
+def _pigans(common: dict[str, Any], rate: float, pretraining: int) -> dict[str, Any]:
+    """PIGAN with two parts and the networks of the GAN."""
+    from mace_jax.models import PIGAN
+
+    return {
+        f"PIGAN(2, weight {weight:g})": PIGAN(
+            privacy_ratio=weight, classifier_learning_rate=rate, classifier_pretraining=pretraining, **common
+        )
+        for weight in (1.0, 10.0, 100.0)
+    }
+
+
+def _rows(run: Run, setting: _Setting, seeds: tuple[int, ...]) -> Iterator[Row]:
+    dataset = run.dataset(setting.dataset)
+    for seed in seeds:
+        n = setting.n_members
+        rows = split_records(len(dataset), (n, len(dataset) - n), seed=seed)
+        members, nonmembers = (dataset.records[chosen] for chosen in rows)
+        base = Row(
+            setting.experiment,
+            setting.dataset,
+            "",
+            "",
+            n_members=n,
+            n_nonmembers=len(nonmembers),
+            steps=run.steps(setting.steps),
+            seed=seed,
+            note=run.note,
+        )
+        judge = _Judge.of(nonmembers, dataset.labels[rows[1]], seed)
+        yield from _useful(base, judge, "training records themselves", members, dataset.labels[rows[0]])
+        early = run.fitted(
+            f"{setting.dataset}-GAN-one-epoch", setting.models["GAN"], members, steps=setting.epoch, seed=seed
+        )
+        for row, _ in _attacked(base, setting, "GAN", early, members, nonmembers):
+            control = {"model": "GAN after one epoch", "published": None, "accepted": None, "steps": setting.epoch}
+            yield dataclasses.replace(
+                row, **control, note="negative control: its interval should hold the chance level"
+            )
+        plain: TopN | None = None
+        for name, settings in setting.models.items():
+            slug = "".join(c if c.isalnum() else "-" for c in name).strip("-").replace("--", "-")
+            model = run.fitted(f"{setting.dataset}-{slug}", settings, members, steps=base.steps or 1, seed=seed)
+            for row, found in _attacked(base, setting, name, model, members, nonmembers):
+                yield row
+                if plain is None:
+                    plain = found
+                elif plain.value > plain.chance:
+                    yield _left(row, found, plain)
+            yield from _useful(base, judge, name, model.sample(n, seed=seed), None)
+
+
+def _attacked(
+    base: Row, setting: _Setting, name: str, model: Any, members: np.ndarray, nonmembers: np.ndarray
+) -> Iterator[tuple[Row, TopN]]:
+    """Top-n accuracy by every way of joining the discriminators."""
+    ways: dict[str, dict[str, str]] = {"top-n": {}}
+    if name != "GAN":
+        ways = {
+            _MEAN: {"reduce": "mean", "scale": "probability"},
+            _MAX: {"reduce": "max"},
+            _LOGITS: {"reduce": "mean", "scale": "logit"},
+        }
+    for way, options in ways.items():
+        scores = [model.discriminator_score(records, **options) for records in (members, nonmembers)]
+        found = top_n_accuracy(*scores, seed=base.seed or 0)
+        row = dataclasses.replace(
+            base,
+            model=name,
+            quantity="white-box top-n" if way == "top-n" else f"white-box top-n, {way}",
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            interval=_RECORDS,
+            chance=found.chance,
+            published=setting.published.get((name, way)),
+            source=_NOTEBOOKS if (name, way) in setting.published else "",
+            accepted=setting.accepted.get((name, way)),
+        )
+        yield row, found
+
+
+def _left(row: Row, found: TopN, plain: TopN) -> Row:
+    """The share of the GAN's excess over chance that a defense leaves."""
+    ratio, low, high = excess_ratio(found, plain)
+    most = 0.7 if _MAX in row.quantity else 0.5
+    return dataclasses.replace(
+        row,
+        quantity=row.quantity.replace("white-box top-n", "share of the GAN's excess over chance"),
+        value=ratio,
+        low=low,
+        high=high,
+        chance=0.0,
+        published=None,
+        source="",
+        accepted=None if _LOGITS in row.quantity else (None, most),
+    )
+
+
+class _Judge(NamedTuple):
+    """Real records that no model saw: some to learn classes and features from, others to test on."""
+
+    teacher: Any
+    features: utility.ClassifierFeatures
+    tested: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, records: np.ndarray, labels: np.ndarray, seed: int) -> _Judge:
+        size = min(10_000, len(records) // 2)
+        known, tested = split_records(len(records), (size, size), seed=seed)
+        return cls(
+            fit_classifier("mlp", records[known], labels[known], seed),
+            utility.ClassifierFeatures.fit(records[known], labels[known], seed=seed),
+            records[tested],
+            labels[tested],
+        )
+
+
+def _useful(base: Row, judge: _Judge, name: str, records: np.ndarray, labels: Any) -> Iterator[Row]:
+    """What a classifier trained on these records is worth, and how far they are from real ones."""
+    note = base.note
+    if labels is None:
+        labels = judge.teacher.predict(records)
+        note = "; ".join(filter(None, (note, "labels of the records by a classifier of other real records")))
+    found = utility.downstream_accuracy(
+        records, labels, judge.tested, judge.labels, classifier="mlp", seed=base.seed or 0
+    )
+    limits = {"low": found.low, "high": found.high, "interval": "real records under this classifier"}
+    row = dataclasses.replace(base, model=name, note=note)
+    yield dataclasses.replace(row, quantity="downstream accuracy", value=found.value, chance=found.majority, **limits)
+    distance = utility.frechet_distance(judge.tested[: len(records)], records, features=judge.features)
+    yield dataclasses.replace(row, quantity="Frechet distance in classifier features", value=distance.value)
+    near = utility.precision_recall_density_coverage(judge.tested[: len(records)], records, features=judge.features)
+    for quantity in ("precision", "recall"):
+        yield dataclasses.replace(row, quantity=quantity, value=getattr(near, quantity))
