@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, final
+from typing import Any, Literal, final
 
+import jax
 import numpy as np
 
 from mace_jax import _validate
@@ -19,7 +20,10 @@ from mace_jax.models.losses import Penalty
 from mace_jax.models.networks import AbstractNetworks
 from mace_jax.models.pigan_trainer import PIGANTrainer
 
-__all__ = ["PIGAN", "FittedPIGAN"]
+__all__ = ["PIGAN", "Discriminators", "FittedPIGAN"]
+
+Discriminators = Literal["per_part", "shared"]
+"""Whether every part of the records has a discriminator of its own."""
 
 
 @final
@@ -27,18 +31,24 @@ __all__ = ["PIGAN", "FittedPIGAN"]
 class PIGAN(AbstractSettings):
     """Settings of a GAN regularized by the information its records hold about a part of the training records.
 
-    The records are split at random into N parts. One generator and one discriminator get the part's code c as an
-    input; a membership classifier Q learns from synthetic records alone to tell their part. The game is
-    ``min_G max_{D, Q} E log D(x, c) + E log(1 - D(G(z, c), c)) + privacy_ratio E log Q(c | G(z, c))``: at the best
+    The records are split at random into N parts. One generator gets the part's code c as an input, the discriminator
+    judges by the code, and a membership classifier Q learns from synthetic records alone to tell their part. The game
+    is ``min_G max_{D, Q} E log D(x, c) + E log(1 - D(G(z, c), c)) + privacy_ratio E log Q(c | G(z, c))``: at the best
     D and Q the generator minimizes ``2 mean_c JSD(p_c || g_c) + privacy_ratio JSD(g_1, ..., g_N)``, the second term
     being the mutual information of a synthetic record and its part. ``privacy_ratio=0`` trains N generators that
-    share weights; a large one makes their laws equal. Its scale is privGAN's; what it saves are N - 1 pairs.
+    share weights; a large one makes their laws equal. Its scale is privGAN's; what it saves are N - 1 generators and
+    N - 1 discriminator batches: each step takes one batch, of which every part has an Nth.
+
+    Where D(x, c) is one network with the code as an input, it knows the members of all parts whatever the code, and
+    its scores tell them nearly as well as those of a plain GAN. One network per part knows the members of its part
+    only; the penalty, which makes the generator imitate all parts under every code, teaches it to refuse the others.
 
     Args:
         n_parts: Number N of parts, at least 2.
         privacy_ratio: Weight of the penalty; 0 means none, and no gradient passes from Q to the generator.
         penalty: ``"info"`` is the game above, whose gradient fades when Q is sure; ``"uniform"`` (cross-entropy of Q
             to the uniform law) and ``"other"`` (to one random other part) have the same optimum without fading.
+        discriminators: ``"per_part"`` gives every part a network of its own, ``"shared"`` one network the code.
         classifier_pretraining: Updates of Q on the real parts before the first step.
         latent_dim: Length of the noise vector.
         generator_hidden: Widths of the generator's hidden layers.
@@ -47,7 +57,8 @@ class PIGAN(AbstractSettings):
         discriminator_learning_rate: Adam step size of the discriminator.
         classifier_learning_rate: Adam step size of Q.
         beta1: Adam's decay of the first moment, in [0, 1).
-        batch_size: Records per update, of random parts, drawn with replacement.
+        batch_size: Records per update, drawn with replacement; equally many of each part, so a multiple of their
+            number, or of random parts for a shared discriminator.
         real_target: Probability the discriminator should give to training records.
         scaling: ``"per_column"`` scales each column by its own range (tables), ``"common"`` all by one (images).
         networks: ``ConvNetworks`` or ``MLPNetworks``; None for multilayer perceptrons of the widths above.
@@ -55,7 +66,8 @@ class PIGAN(AbstractSettings):
 
     Raises:
         TypeError: a setting is of the wrong type.
-        ValueError: a setting is out of range, or the networks normalize batches.
+        ValueError: a setting is out of range, the batch cannot be shared by the parts, or the networks normalize
+            batches.
 
     References:
         Hassanzadeh and Tillman (2022), Generative models with information-theoretic protection against membership
@@ -71,6 +83,7 @@ class PIGAN(AbstractSettings):
     n_parts: int = 2
     privacy_ratio: float = 1.0
     penalty: Penalty = "other"
+    discriminators: Discriminators = "per_part"
     classifier_pretraining: int = 0
     latent_dim: int = 32
     generator_hidden: tuple[int, ...] = (256, 256)
@@ -90,9 +103,15 @@ class PIGAN(AbstractSettings):
         _validate.positive_int(minimum=2, n_parts=self.n_parts)
         _validate.non_negative(privacy_ratio=self.privacy_ratio)
         _settings.choice("penalty", self.penalty, ("info", "uniform", "other"))
+        _settings.choice("discriminators", self.discriminators, ("per_part", "shared"))
         _validate.positive_int(minimum=0, classifier_pretraining=self.classifier_pretraining)
         _settings.positive(classifier_learning_rate=self.classifier_learning_rate)
         adversarial.check(self)
+        if self.discriminators == "per_part" and self.batch_size % self.n_parts:
+            raise ValueError(
+                f"batch_size={self.batch_size} cannot be shared equally by n_parts={self.n_parts}; pass a multiple of "
+                "it, or discriminators='shared'."
+            )
         adversarial.real_target(self.real_target)
         adversarial.no_batch_norm(self)
 
@@ -183,10 +202,10 @@ class FittedPIGAN(AbstractFitted):
     def discriminator_score(
         self, records: Any, *, labels: Any = None, reduce: _parts.Reduce = "mean", scale: _parts.Scale = "logit"
     ) -> FloatArray:
-        """How real the discriminator judges each record under each part's code, higher = more real.
+        """How real the discriminator judges each record as one of each part, higher = more real.
 
-        A training record was seen with the code of its own part only, so the maximum can reveal more than the mean:
-        report both. By default logits are averaged, because probabilities in float32 are rounded to 1 and tie. Each
+        A training record was seen as one of its own part only, so the maximum can reveal more than the mean: report
+        both. By default logits are averaged, because probabilities in float32 are rounded to 1 and tie. Each
         record is scored alone.
 
         Args:
@@ -207,12 +226,16 @@ class FittedPIGAN(AbstractFitted):
         """
         unit = self._unit(records)
         candidates = self.labels.candidates(labels, len(unit))
-        pair, weights = self._trainer.pair, self.parameters["discriminator"]
+        trainer, weights = self._trainer, self.parameters["discriminator"]
         logits = []
         for part in range(self.settings.n_parts):
-            codes = np.full(len(unit), part)
-            conditions = [self._with_code(codes, one_hot) for one_hot in candidates]
-            logits.append(adversarial.odds(pair, weights, unit, conditions, self.labels))
+            pair, own, conditions = trainer.unaware, weights, candidates
+            if trainer.apart:
+                own = jax.tree.map(lambda leaf, place=part: leaf[place], weights)
+            else:
+                codes, pair = np.full(len(unit), part), trainer.pair
+                conditions = [self._with_code(codes, one_hot) for one_hot in candidates]
+            logits.append(adversarial.odds(pair, own, unit, conditions, self.labels))
         return _parts.reduced(np.stack(logits), reduce, scale)
 
     def part_logits(self, records: Any, *, labels: Any = None) -> FloatArray:

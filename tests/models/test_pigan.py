@@ -28,17 +28,18 @@ def records():
     return np.random.default_rng(3).normal(size=(32, 4))
 
 
-@pytest.fixture(scope="module")
-def fitted(records):
-    settings = PIGAN(n_parts=3, classifier_pretraining=2, **TINY)
+@pytest.fixture(scope="module", params=["per_part", "shared"])
+def fitted(records, request):
+    settings = PIGAN(n_parts=3, classifier_pretraining=2, discriminators=request.param, **{**TINY, "batch_size": 9})
     return settings.fit(records, np.arange(32) % 2, steps=5, seed=1)
 
 
-@pytest.fixture(scope="module", params=[0.0, 1.0])
+@pytest.fixture(scope="module", params=[(0.0, "per_part"), (0.0, "shared"), (1.0, "per_part"), (1.0, "shared")])
 def compiled(request):
     """A model with or without penalty: its weight, its jitted step and its state at the start."""
-    trainer = PIGANTrainer(PIGAN(n_parts=2, privacy_ratio=request.param, **TINY), 4, 0)
-    return request.param, jax.jit(trainer.step), jax.jit(trainer.initial)(jax.random.key(0))
+    ratio, discriminators = request.param
+    trainer = PIGANTrainer(PIGAN(n_parts=2, privacy_ratio=ratio, discriminators=discriminators, **TINY), 4, 0)
+    return ratio, jax.jit(trainer.step), jax.jit(trainer.initial)(jax.random.key(0))
 
 
 def run(step, state, unit, steps):
@@ -70,9 +71,27 @@ def test_q_learns_from_synthetic_records_alone(compiled):
     assert not equal(first["classifier"], state["parameters"]["classifier"])
 
 
+@pytest.mark.parametrize("discriminators", ["per_part", "shared"])
+def test_every_discriminator_learns_from_its_own_part(discriminators):
+    """Other records of part 1 change the discriminator of part 1 alone, or the one that all parts share."""
+    trainer = PIGANTrainer(PIGAN(n_parts=2, discriminators=discriminators, **TINY), 4, 0)
+    start, step = jax.jit(trainer.initial)(jax.random.key(0)), jax.jit(trainer.step)
+    rng = np.random.default_rng(0)
+    unit = rng.uniform(size=(10, 4)).astype(np.float32)
+    changed = unit.copy()
+    changed[5:] = rng.uniform(size=(5, 4))
+    first, second = (run(step, start, jnp.asarray(rows), 1)["discriminator"] for rows in (unit, changed))
+    if discriminators == "shared":
+        assert not equal(first, second)
+        return
+    for part in range(2):
+        own = [jax.tree.map(lambda leaf, place=part: leaf[place], weights) for weights in (first, second)]
+        assert equal(*own) == (part == 0)
+
+
 @pytest.mark.parametrize("kind", ["info", "uniform", "other"])
 def test_the_generators_loss_is_the_sum_of_its_parts(kind):
-    trainer = PIGANTrainer(PIGAN(n_parts=3, privacy_ratio=0.7, penalty=kind, **TINY), 4, 0)
+    trainer = PIGANTrainer(PIGAN(n_parts=3, privacy_ratio=0.7, penalty=kind, discriminators="shared", **TINY), 4, 0)
     weights = jax.jit(trainer.initial)(jax.random.key(0))["parameters"]
     rng = np.random.default_rng(0)
     fake, label = jnp.asarray(rng.uniform(-1, 1, (8, 4)), jnp.float32), jnp.zeros((8, 0), jnp.float32)
@@ -126,12 +145,16 @@ def test_samples_come_in_equal_numbers_from_all_parts(fitted):
 def test_scores_reduce_over_codes(fitted, records):
     labels = np.arange(32) % 2
     each = fitted.discriminator_score(records, labels=labels, reduce="none")
-    pair, weights = fitted._trainer.pair, fitted.parameters["discriminator"]
+    trainer, weights = fitted._trainer, fitted.parameters["discriminator"]
     real = 2 * jnp.asarray(fitted.scaling.to_unit(records)) - 1
     for part in range(3):
-        code = np.tile(np.eye(3, dtype=np.float32)[part], (32, 1))
-        condition = jnp.asarray(np.concatenate([code, fitted.labels.rows(labels)], axis=1))
-        np.testing.assert_allclose(each[:, part], pair.logit(weights, real, condition), rtol=1e-5, atol=1e-6)
+        label, code = fitted.labels.rows(labels), np.tile(np.eye(3, dtype=np.float32)[part], (32, 1))
+        if fitted.settings.discriminators == "shared":
+            own = trainer.pair.logit(weights, real, jnp.asarray(np.concatenate([code, label], axis=1)))
+        else:
+            of_part = jax.tree.map(lambda leaf, place=part: leaf[place], weights)
+            own = trainer.unaware.logit(of_part, real, jnp.asarray(label))
+        np.testing.assert_allclose(each[:, part], own, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(fitted.discriminator_score(records, labels=labels), each.mean(axis=1))
     np.testing.assert_allclose(fitted.discriminator_score(records, labels=labels, reduce="max"), each.max(axis=1))
     together = fitted.discriminator_score(records)
@@ -167,7 +190,12 @@ def test_a_continued_run_is_the_uninterrupted_one(fitted, records, tmp_path):
         (lambda: PIGAN(penalty="entropy"), "penalty='entropy' is unknown; choose one of 'info', 'uniform', 'other'"),
         (lambda: PIGAN(privacy_ratio=np.inf), "privacy_ratio=inf must be a finite number"),
         (lambda: PIGAN(classifier_pretraining=-1), "classifier_pretraining=-1 must be at least 0"),
-        (lambda: PIGAN(n_parts=3).fit(np.eye(5), steps=1, seed=0), "records has 5 rows; at least 6 are needed"),
+        (lambda: PIGAN(n_parts=3), "batch_size=64 cannot be shared equally by n_parts=3"),
+        (lambda: PIGAN(discriminators="two"), "discriminators='two' is unknown; choose one of 'per_part', 'shared'"),
+        (
+            lambda: PIGAN(n_parts=3, batch_size=9).fit(np.eye(5), steps=1, seed=0),
+            "records has 5 rows; at least 6 are needed",
+        ),
         (lambda: PIGAN.from_dict({"depth": 1}), r"PIGAN has no settings \['depth'\]"),
     ],
 )
@@ -178,23 +206,34 @@ def test_bad_input_is_refused_by_name(make, message):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_a_penalty_hides_the_part_of_synthetic_digits(seed):
+@pytest.mark.parametrize(("discriminators", "ratio"), [("shared", 1.0), ("per_part", 10.0)])
+def test_a_penalty_hides_the_part_of_synthetic_digits(seed, discriminators, ratio):
     """A fresh classifier tells the part from a synthetic record at a rate near one half, instead of four fifths.
 
-    This is what the penalty is about. The discriminator of an overfit model knows its members all the same.
+    The discriminator of an overfit model that is shared by the parts knows its members all the same; discriminators
+    of their own, in the mean, know half as many.
     """
     members, nonmembers = digits_of(seed)
     codes = np.arange(2000) % 2
-    rates = {}
-    for ratio in (0.0, 1.0):
-        fitted = PIGAN(privacy_ratio=ratio, classifier_learning_rate=1e-3, **OVERFIT).fit(
-            members, steps=3000, seed=seed
+    rates, found = {}, {}
+    for weight in (0.0, ratio):
+        settings = PIGAN(
+            privacy_ratio=weight,
+            discriminators=discriminators,
+            classifier_learning_rate=1e-3,
+            classifier_pretraining=200,
+            **OVERFIT,
         )
+        fitted = settings.fit(members, steps=3000, seed=seed)
         rows, condition = np.arange(2000, dtype=np.int32), np.eye(2, dtype=np.float32)[codes]
         drawn = draw(fitted._trainer.pair, fitted.parameters["generator"], 9, rows, condition)
         nearest = KNeighborsClassifier(5).fit(drawn[:1000], codes[:1000])
-        rates[ratio] = nearest.score(drawn[1000:], codes[1000:])
+        rates[weight] = nearest.score(drawn[1000:], codes[1000:])
         for reduce in ("max", "mean"):
             score = functools.partial(fitted.discriminator_score, reduce=reduce)
-            assert top_share(score, members, nonmembers) > 2 * 200 / 1797
-    assert rates[1.0] < 0.65 < 0.75 < rates[0.0]
+            found[reduce] = top_share(score, members, nonmembers)
+    assert rates[ratio] < 0.65 < 0.75 < rates[0.0]
+    if discriminators == "shared":
+        assert min(found.values()) > 0.4
+    else:
+        assert found["mean"] < 0.4
