@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mace_jax import (
+        attacks,
         certificates,
         data,
         datasets,
@@ -53,6 +54,7 @@ _HOME = {
 }
 _SUBMODULES = frozenset(
     (
+        "attacks",
         "certificates",
         "data",
         "datasets",
@@ -72,6 +74,7 @@ __all__ = [
     "Report",
     "SelfTest",
     "__version__",
+    "attacks",
     "audit",
     "bootstrap",
     "certificates",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import dataclass_transform
 
 __all__ = [
+    "DecodesNoise",
     "DiscriminatorScores",
     "FloatArray",
     "ProgressBar",
@@ -57,6 +58,16 @@ class DiscriminatorScores(Protocol):
     """A model whose critic or discriminator scores records, higher = judged more real."""
 
     def discriminator_score(self, records: Any) -> Any: ...
+
+
+@runtime_checkable
+class DecodesNoise(Protocol):
+    """A generator as a function of standard normal noise: traceable and differentiable by JAX, each row alone."""
+
+    @property
+    def latent_dim(self) -> int: ...
+
+    def decode_noise(self, noise: Any, *, label: Any = None) -> Any: ...
 
 
 @runtime_checkable

@@ -44,7 +44,8 @@ TIERS = {
     "cli": 10.0,
 }
 MODELS_MAY_IMPORT_BELOW = 4.0
-MODELS_MAY_BE_IMPORTED_BY = {"demo", "_demo", "reproduce", "_training_inputs", "cli"}
+# attacks: a local GAN is part of one of them, unless the caller passes settings of another
+MODELS_MAY_BE_IMPORTED_BY = {"attacks", "demo", "_demo", "reproduce", "_training_inputs", "cli"}
 ONE_SITE = {  # heavy packages: importable only below these places
     "faiss": ("mace_jax.neighbors._faiss",),
     "tensorflow_datasets": ("mace_jax.datasets._tfds",),

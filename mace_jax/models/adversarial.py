@@ -31,6 +31,7 @@ __all__ = [
     "descend",
     "draw",
     "encoded",
+    "generate_unit",
     "moved",
     "networks_of",
     "no_batch_norm",
@@ -234,6 +235,11 @@ def odds(pair: Pair, weights: Weights, unit: np.ndarray, conditions: list[np.nda
     return labels.log_mean(np.stack([scores(pair, weights, unit, condition) for condition in conditions]))
 
 
+def generate_unit(pair: Pair, weights: Weights, noise: Float[Array, "n z"], condition: Float[Array, "n c"]) -> Array:
+    """Records in the unit cube from noise."""
+    return 0.5 * (pair.generate(weights, noise, condition) + 1.0)
+
+
 @functools.partial(jax.jit, static_argnames=("pair",))
 def _generate(
     pair: Pair, weights: Weights, key: Array, rows: Int[Array, " n"], condition: Float[Array, "n c"]
@@ -241,7 +247,7 @@ def _generate(
     """Records in the unit cube; the noise of a row depends on the key and the row's number."""
     size = (pair.latent_dim,)
     noise = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
-    return 0.5 * (pair.generate(weights, noise, condition) + 1.0)
+    return generate_unit(pair, weights, noise, condition)
 
 
 @functools.partial(jax.jit, static_argnames=("pair",))
