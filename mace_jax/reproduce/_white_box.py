@@ -136,7 +136,8 @@ def _rows(run: Run, setting: _Setting, seeds: tuple[int, ...]) -> Iterator[Row]:
             seed=seed,
             note=run.note,
         )
-        judge = _Judge.of(nonmembers, dataset.labels[rows[1]], seed)
+        white = 1.0 if dataset.feature_range is None else dataset.feature_range[1]
+        judge = _Judge.of(nonmembers, dataset.labels[rows[1]], white, seed)
         yield from _useful(base, judge, "training records themselves", members, dataset.labels[rows[0]])
         early = run.fitted(
             f"{setting.dataset}-GAN-one-epoch", setting.models["GAN"], members, steps=setting.epoch, seed=seed
@@ -209,22 +210,22 @@ def _left(row: Row, found: TopN, plain: TopN) -> Row:
 
 
 class _Judge(NamedTuple):
-    """Real records that no model saw: some to learn classes and features from, others to test on."""
+    """Real records that no model saw: some to learn classes from, others to test on; and the largest gray value."""
 
     teacher: Any
-    features: utility.ClassifierFeatures
     tested: np.ndarray
     labels: np.ndarray
+    white: float
 
     @classmethod
-    def of(cls, records: np.ndarray, labels: np.ndarray, seed: int) -> _Judge:
+    def of(cls, records: np.ndarray, labels: np.ndarray, white: float, seed: int) -> _Judge:
         size = min(10_000, len(records) // 2)
         known, tested = split_records(len(records), (size, size), seed=seed)
         return cls(
             fit_classifier("mlp", records[known], labels[known], seed),
-            utility.ClassifierFeatures.fit(records[known], labels[known], seed=seed),
             records[tested],
             labels[tested],
+            white,
         )
 
 
@@ -240,8 +241,9 @@ def _useful(base: Row, judge: _Judge, name: str, records: np.ndarray, labels: An
     limits = {"low": found.low, "high": found.high, "interval": "real records under this classifier"}
     row = dataclasses.replace(base, model=name, note=note)
     yield dataclasses.replace(row, quantity="downstream accuracy", value=found.value, chance=found.majority, **limits)
-    distance = utility.frechet_distance(judge.tested[: len(records)], records, features=judge.features)
-    yield dataclasses.replace(row, quantity="Frechet distance in classifier features", value=distance.value)
-    near = utility.precision_recall_density_coverage(judge.tested[: len(records)], records, features=judge.features)
+    real, made = judge.tested[: len(records)] / judge.white, records / judge.white
+    distance = utility.frechet_distance(real, made)
+    yield dataclasses.replace(row, quantity="Frechet distance of pixels from 0 to 1", value=distance.value)
+    near = utility.precision_recall_density_coverage(real, made)
     for quantity in ("precision", "recall"):
         yield dataclasses.replace(row, quantity=quantity, value=getattr(near, quantity))
