@@ -49,7 +49,7 @@ WHOLE = {  # what hidden layers make of a whole batch of 8 records, or of 8 real
     "GAN": ("f32[8,4,4,5]", "f32[8,8,8,1]"),
     "WGANGP": ("f32[8,13]", "f32[16,11]"),
     "PrivGAN": ("f32[2,8,13]", "f32[2,16,11]"),
-    "PIGAN": ("f32[8,13]", "f32[16,11]"),
+    "PIGAN": ("f32[8,13]", "f32[2,8,11]"),  # two parts: 4 real and 4 synthetic records each
 }
 
 

@@ -51,12 +51,14 @@ def test_parameter_counts_of_published_privgans(settings, n_features, generator,
     assert counts(PrivGANTrainer(settings, n_features, 0)) == expected
 
 
-def test_pigan_shares_one_pair_whatever_the_number_of_parts():
+@pytest.mark.parametrize(
+    ("discriminators", "of_all_parts"), [("shared", 2_788_353 + 5 * 2048), ("per_part", 5 * 2_788_353)]
+)
+def test_pigan_shares_one_generator_whatever_the_number_of_parts(discriminators, of_all_parts):
     widths = {"latent_dim": 100, "generator_hidden": (512, 512, 1024), "discriminator_hidden": (2048, 512, 256)}
-    found = counts(PIGANTrainer(PIGAN(n_parts=5, **widths), 784, 0))
-    code = {"generator": 5 * 512, "discriminator": 5 * 2048, "classifier": 4 * 257}  # what five parts add
-    plain = {"generator": 1_643_280, "discriminator": 2_788_353, "classifier": 2_788_353}
-    assert found == {name: plain[name] + code[name] for name in plain}
+    settings = PIGAN(n_parts=5, batch_size=10, discriminators=discriminators, **widths)
+    code = {"generator": 1_643_280 + 5 * 512, "classifier": 2_788_353 + 4 * 257}  # with what five parts add
+    assert counts(PIGANTrainer(settings, 784, 0)) == {**code, "discriminator": of_all_parts}
 
 
 def test_published_schedules_in_steps():
