@@ -86,7 +86,7 @@ def fault(importer: str, imported: str, lazy: bool) -> str | None:
         return (
             None
             if here in MODELS_MAY_BE_IMPORTED_BY and lazy
-            else "only demo, reproduce, cli and training runs import models, lazily"
+            else "only attacks, demo, reproduce, cli and training runs import models, lazily"
         )
     if here not in TIERS or there not in TIERS:
         return "not in the table of tiers"
@@ -138,7 +138,8 @@ def test_a_made_up_tree_with_forbidden_edges_is_caught(tmp_path):
     assert faults(tmp_path, "mace_jax") == [
         "mace_jax:1 imports mace_jax.data.MembershipSample: the package root loads its parts on first use only",
         "mace_jax.certificates._c:1 imports mace_jax.certify: not in the table of tiers",
-        "mace_jax.cli:1 imports mace_jax.models: only demo, reproduce, cli and training runs import models, lazily",
+        "mace_jax.cli:1 imports mace_jax.models: only attacks, demo, reproduce, cli and training runs import models, "
+        "lazily",
         "mace_jax.data:1 imports mace_jax.estimators.KNN: upward",
         "mace_jax.models.gan:2 imports mace_jax.metrics.x: models may import tiers 1 to 3 only",
         "mace_jax.neighbors:2 imports mace_jax.data.MembershipSample: same tier",

@@ -7,13 +7,16 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
+from jaxtyping import Array
+
 from mace_jax._types import Seed
 from mace_jax.models import _files, _settings
+from mace_jax.models._decode import decode_noise
 from mace_jax.models._training_data import TrainingData
 from mace_jax.models.encoding import Labels, Scaling
 from mace_jax.models.train import AbstractTrainer, Trained, train
 
-__all__ = ["AbstractFitted", "AbstractSettings"]
+__all__ = ["AbstractDecoder", "AbstractFitted", "AbstractSettings"]
 
 
 class AbstractSettings(abc.ABC):
@@ -83,3 +86,33 @@ class AbstractFitted(abc.ABC):
     def _unit(self, records: Any) -> Any:
         """Checked records in the unit cube."""
         return self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
+
+
+class AbstractDecoder(AbstractFitted):
+    """A trained model with one map from noise to records."""
+
+    settings: Any
+
+    @abc.abstractmethod
+    def _decode_unit(self, noise: Array, one_hot: Array) -> Array:
+        """Records of the unit cube, by the trained weights."""
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of the noise that ``decode_noise`` takes."""
+        return self.settings.latent_dim
+
+    def decode_noise(self, noise: Any, *, label: Any = None) -> Array:
+        """Records of given noise in the units of the training records, as a function JAX can trace and differentiate.
+
+        Args:
+            noise: One row of ``latent_dim`` numbers per record, standard normal in ``sample``.
+            label: Label of all rows, needed by a conditional model.
+
+        Returns:
+            JAX array ``(n, d)`` in float32; each row depends on its noise alone.
+
+        Raises:
+            ValueError: noise of another width, or a missing or unknown label.
+        """
+        return decode_noise(self._decode_unit, noise, self.latent_dim, self.scaling, self.labels, label)

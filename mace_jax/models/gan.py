@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from typing import Any, final
 
@@ -13,8 +12,7 @@ from jaxtyping import Array
 from mace_jax import _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import adversarial
-from mace_jax.models._base import AbstractFitted, AbstractSettings
-from mace_jax.models._decode import decode_noise
+from mace_jax.models._base import AbstractDecoder, AbstractSettings
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.gan_trainer import GANTrainer
 from mace_jax.models.networks import AbstractNetworks
@@ -117,7 +115,7 @@ class GAN(AbstractSettings):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedGAN(AbstractFitted):
+class FittedGAN(AbstractDecoder):
     """A trained GAN: draws records and scores them.
 
     ``history`` has one row per chunk of training steps: last step, mean discriminator loss, mean generator loss.
@@ -173,27 +171,8 @@ class FittedGAN(AbstractFitted):
         pair, weights = self._trainer.pair, self.parameters["discriminator"]
         return adversarial.odds(pair, weights, unit, self.labels.candidates(labels, len(unit)), self.labels)
 
-    @property
-    def latent_dim(self) -> int:
-        """Length of the noise that ``decode_noise`` takes."""
-        return self.settings.latent_dim
-
-    def decode_noise(self, noise: Any, *, label: Any = None) -> Array:
-        """Records of given noise in the units of the training records, as a function JAX can trace and differentiate.
-
-        Args:
-            noise: One row of ``latent_dim`` numbers per record, standard normal in ``sample``.
-            label: Label of all rows, needed by a conditional model.
-
-        Returns:
-            JAX array ``(n, d)`` in float32; each row depends on its noise alone.
-
-        Raises:
-            ValueError: noise of another width, or a missing or unknown label.
-        """
-        pair, weights = self._trainer.pair, self.parameters["generator"]
-        decode = functools.partial(adversarial.generate_unit, pair, weights)
-        return decode_noise(decode, noise, self.latent_dim, self.scaling, self.labels, label)
+    def _decode_unit(self, noise: Array, one_hot: Array) -> Array:
+        return adversarial.generate_unit(self._trainer.pair, self.parameters["generator"], noise, one_hot)
 
     @classmethod
     def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:

@@ -16,8 +16,7 @@ from jaxtyping import Array
 from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings
-from mace_jax.models._base import AbstractFitted, AbstractSettings
-from mace_jax.models._decode import decode_noise
+from mace_jax.models._base import AbstractDecoder, AbstractSettings
 from mace_jax.models._training_data import training_data
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.train import in_blocks
@@ -144,7 +143,7 @@ class VAE(AbstractSettings):
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedVAE(AbstractFitted):
+class FittedVAE(AbstractDecoder):
     """A trained VAE: draws records, decodes given ones and bounds their log-likelihood.
 
     ``history`` has one row per chunk of training steps: last step, mean reconstruction term, mean divergence term.
@@ -270,26 +269,8 @@ class FittedVAE(AbstractFitted):
             self._check_gray(records)
         return self.labels.log_mean(constant - per_label[..., 1] - per_label[..., 2])
 
-    @property
-    def latent_dim(self) -> int:
-        """Length of the noise that ``decode_noise`` takes."""
-        return self.settings.latent_dim
-
-    def decode_noise(self, noise: Any, *, label: Any = None) -> Array:
-        """Records of given noise in the units of the training records, as a function JAX can trace and differentiate.
-
-        Args:
-            noise: One row of ``latent_dim`` numbers per record, standard normal in ``sample``.
-            label: Label of all rows, needed by a conditional model.
-
-        Returns:
-            JAX array ``(n, d)`` in float32; each row depends on its noise alone.
-
-        Raises:
-            ValueError: noise of another width, or a missing or unknown label.
-        """
-        decode = functools.partial(self._trainer.decode, self.parameters)
-        return decode_noise(decode, noise, self.latent_dim, self.scaling, self.labels, label)
+    def _decode_unit(self, noise: Array, one_hot: Array) -> Array:
+        return self._trainer.decode(self.parameters, noise, one_hot)
 
     @classmethod
     def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:

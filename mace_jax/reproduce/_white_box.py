@@ -22,7 +22,9 @@ _NOTEBOOKS = "Mukherjee et al. (2021), the authors' recorded notebooks"
 _RECORDS = "records under this model"
 _AS_PUBLISHED = "PrivGAN(2) for 500 epochs, half the updates"
 _COMPARED = ("PrivGAN(2)", _AS_PUBLISHED, "PIGAN(2, weight 1)")
+_ONE = "top-n"  # of the only discriminator
 _MEAN, _MAX, _LOGITS = "mean over discriminators", "maximum over discriminators", "mean logit over discriminators"
+_MOST_LEFT = {_MEAN: 0.5, _MAX: 0.7}  # of the GAN's excess over chance, by the compared defenses
 
 
 class _Setting(NamedTuple):
@@ -64,7 +66,7 @@ def white_box_digits(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
         models={"GAN": gan, "PrivGAN(2)": privgan, **_pigans(common, 1e-3, 200, all_kinds=True)},
         shorter={},
         published={},
-        accepted={("GAN", "top-n"): (0.333, None)},
+        accepted={("GAN", _ONE): (0.333, None)},
     )
     return _rows(run, setting, seeds)
 
@@ -90,11 +92,11 @@ def white_box_fashion_mnist(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
         },
         shorter={as_published: published.privgan_steps(n_members)},
         published={
-            ("GAN", "top-n"): 0.466,
+            ("GAN", _ONE): 0.466,
             (as_published, _MAX): 0.267,
             (as_published, _MEAN): 0.147,
         },
-        accepted={("GAN", "top-n"): (0.35, 0.65)},
+        accepted={("GAN", _ONE): (0.35, 0.65)},
     )
     return _rows(run, setting, seeds)
 
@@ -142,7 +144,7 @@ def _rows(run: Run, setting: _Setting, seeds: tuple[int, ...]) -> Iterator[Row]:
         early = run.fitted(
             f"{setting.dataset}-GAN-one-epoch", setting.models["GAN"], members, steps=setting.epoch, seed=seed
         )
-        for row, _ in _attacked(base, setting, "GAN", early, members, nonmembers):
+        for _, row, _ in _attacked(base, setting, "GAN", early, members, nonmembers):
             control = {"model": "GAN after one epoch", "published": None, "accepted": None, "steps": setting.epoch}
             yield dataclasses.replace(
                 row, **control, note="negative control: its interval should hold the chance level"
@@ -153,20 +155,20 @@ def _rows(run: Run, setting: _Setting, seeds: tuple[int, ...]) -> Iterator[Row]:
             steps = run.steps(setting.shorter.get(name, setting.steps))
             own = dataclasses.replace(base, steps=steps)
             model = run.fitted(f"{setting.dataset}-{slug}", settings, members, steps=steps, seed=seed)
-            for row, found in _attacked(own, setting, name, model, members, nonmembers):
+            for way, row, found in _attacked(own, setting, name, model, members, nonmembers):
                 yield row
                 if plain is None:
                     plain = found
                 elif plain.value > plain.chance:
-                    yield _left(row, found, plain)
+                    yield _left(row, way, found, plain)
             yield from _useful(own, judge, name, model.sample(n, seed=seed), None)
 
 
 def _attacked(
     base: Row, setting: _Setting, name: str, model: Any, members: np.ndarray, nonmembers: np.ndarray
-) -> Iterator[tuple[Row, TopN]]:
+) -> Iterator[tuple[str, Row, TopN]]:
     """Top-n accuracy by every way of joining the discriminators."""
-    ways: dict[str, dict[str, str]] = {"top-n": {}}
+    ways: dict[str, dict[str, str]] = {_ONE: {}}
     if name != "GAN":
         ways = {
             _MEAN: {"reduce": "mean", "scale": "probability"},
@@ -179,7 +181,7 @@ def _attacked(
         row = dataclasses.replace(
             base,
             model=name,
-            quantity="white-box top-n" if way == "top-n" else f"white-box top-n, {way}",
+            quantity=_quantity("white-box top-n", way),
             value=found.value,
             low=found.low,
             high=found.high,
@@ -189,23 +191,27 @@ def _attacked(
             source=_NOTEBOOKS if (name, way) in setting.published else "",
             accepted=setting.accepted.get((name, way)),
         )
-        yield row, found
+        yield way, row, found
 
 
-def _left(row: Row, found: TopN, plain: TopN) -> Row:
+def _quantity(name: str, way: str) -> str:
+    return name if way == _ONE else f"{name}, {way}"
+
+
+def _left(row: Row, way: str, found: TopN, plain: TopN) -> Row:
     """The share of the GAN's excess over chance that a defense leaves."""
     ratio, low, high = excess_ratio(found, plain)
-    most = 0.7 if _MAX in row.quantity else 0.5
+    most = _MOST_LEFT.get(way) if row.model in _COMPARED else None
     return dataclasses.replace(
         row,
-        quantity=row.quantity.replace("white-box top-n", "share of the GAN's excess over chance"),
+        quantity=_quantity("share of the GAN's excess over chance", way),
         value=ratio,
         low=low,
         high=high,
         chance=0.0,
         published=None,
         source="",
-        accepted=(None, most) if row.model in _COMPARED and _LOGITS not in row.quantity else None,
+        accepted=None if most is None else (None, most),
     )
 
 

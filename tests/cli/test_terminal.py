@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from mace_jax import cli
+from mace_jax.cli._outcome import progress_bar
 
 START = """
 import pickle, sys, mace_jax
 from mace_jax.cli import main
+from mace_jax.cli._outcome import progress_bar
 
 def audit(*_arguments, progress, **_options):
     if progress:
@@ -52,10 +53,10 @@ def test_bars_on_a_terminal_only(tmp_path: Path, files, report, child_environmen
 
 
 def test_the_bar_takes_any_text(monkeypatch) -> None:
-    with cli._progress() as progress:
+    with progress_bar() as progress:
         assert progress is False
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with cli._progress() as progress:
+    with progress_bar() as progress:
         assert callable(progress)
         progress("[/bold] a column name", 0.0)
         progress("done", 1.0)
