@@ -40,10 +40,30 @@ def pytree(cls: type[_T]) -> type[_T]:
 
     Fields may hold tracers or placeholders while JAX unflattens, so constructors check nothing;
     validation belongs to the verbs. Equality is identity because arrays do not compare to a bool.
+
+    ``jax.tree_util.register_dataclass`` would do, but the tree structures of two of its classes with the same fields
+    compare equal (JAX 0.10.2): their hashes differ, so that a compiled function of one of them is used for the other
+    now and then, when the hashes meet in a table.
     """
     cls.__no_type_check__ = True  # type: ignore[attr-defined]
     made = dataclasses.dataclass(frozen=True, eq=False)(cls)
-    return jax.tree_util.register_dataclass(made)
+    traced, static = [], []
+    for field in dataclasses.fields(made):  # type: ignore[arg-type]
+        (static if field.metadata.get("static") else traced).append(field.name)
+    keys = tuple(jax.tree_util.GetAttrKey(name) for name in traced)
+
+    def flatten(tree: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(tree, name) for name in traced), tuple(getattr(tree, name) for name in static)
+
+    def flatten_with_keys(tree: Any) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
+        children, values = flatten(tree)
+        return tuple(zip(keys, children, strict=True)), values
+
+    def unflatten(values: tuple[Any, ...], children: Any) -> Any:
+        return made(**dict(zip(traced, children, strict=True)), **dict(zip(static, values, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(made, flatten_with_keys, unflatten, flatten)
+    return made
 
 
 @runtime_checkable
