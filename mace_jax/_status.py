@@ -50,8 +50,8 @@ _SENTENCES = {
         "or Jensen-Shannon instead."
     ),
     Status.HIGH_DIMENSION: (
-        "Five or more features: neighbor distances concentrate, which pulls the estimate towards 0 by more than its "
-        "standard error."
+        "Five or more features: neighbor distances concentrate, which moves the estimate by more than its standard "
+        "error, mostly towards 0."
     ),
     Status.HEAVY_TAIL: (
         "A hundredth of the records carries over a fifth of a mean, or over half of the integral of a power of the "

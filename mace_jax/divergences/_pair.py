@@ -74,15 +74,12 @@ class Pair:
             (self.to_p[:, k - 1] == 0.0).any() or (self.to_q[:, k - 1] == 0.0).any() or self.copied.mean() > _COPIES
         )
 
-    def status(self, *, crowded: bool = True) -> Status:
-        """Flags any estimator over these lists shares; ``crowded``: many features pull it towards 0.
-
-        They do so where radii or an entropy of the posterior count, hardly where only its side of a threshold does.
-        """
+    def status(self) -> Status:
+        """Flags any estimator over these lists shares."""
         status = self.searched
         if min(self.n, self.m) < _FEW:
             status |= Status.TOO_FEW_SAMPLES
-        if crowded and self.d >= _MANY_FEATURES:
+        if self.d >= _MANY_FEATURES:
             status |= Status.HIGH_DIMENSION
         if self.copied.any():
             status |= Status.ZERO_DISTANCE
