@@ -12,7 +12,7 @@ from mace_jax.divergences._kl import two_sample_terms
 from mace_jax.divergences._pair import Pair
 from mace_jax.neighbors import knn
 
-__all__ = ["growth", "out_of_reach"]
+__all__ = ["beyond_reach", "growth", "out_of_reach"]
 
 _QUERIES = 2000
 _LEAST = 100
@@ -22,18 +22,23 @@ _REACH, _OUTSIDE = 0.995, 0.1
 
 
 def out_of_reach(pair: Pair, k: int) -> bool:
-    """Whether over a tenth of P is farther from its k-th neighbor in Q than 199 in 200 Q records are from theirs.
+    """Whether over a tenth of P lies ``beyond_reach``."""
+    return beyond_reach(pair, k) > _OUTSIDE
+
+
+def beyond_reach(pair: Pair, k: int) -> float:
+    """Share of P that is farther from its k-th neighbor in Q than 199 in 200 Q records are from theirs.
 
     There the density of Q is read off records that lie elsewhere. Of unit normals 1 apart 1 to 6 % of P are that far,
     of normals 2 apart 5 (ten features) to 20 % (one feature). Where lists of the Q rows are missing, at most 2000 of
     these rows are looked up.
     """
     if min(pair.n, pair.m) < _LEAST:
-        return False
+        return 0.0
     k = min(k, pair.to_q.shape[1])
     squared = pair.to_q[:, k - 1]
     of_q = squared[pair.n :] if pair.at_q else _at_some_q(pair, k)
-    return bool((squared[: pair.n] > np.quantile(of_q, _REACH)).mean() > _OUTSIDE)
+    return float((squared[: pair.n] > np.quantile(of_q, _REACH)).mean())
 
 
 def _at_some_q(pair: Pair, k: int) -> FloatArray:

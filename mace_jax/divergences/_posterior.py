@@ -32,6 +32,9 @@ class Posterior:
     n: int
     m: int
     tied: float  # share of rows whose k-th shell holds several rows
+    n_labels: (
+        FloatArray  # (n + m,) labels drawn at random that ``from_p / k`` is worth: k, or more where shells count whole
+    )
 
     @property
     def _available(self) -> tuple[FloatArray, FloatArray]:
@@ -54,15 +57,15 @@ class Posterior:
 def knn_posterior(pair: Pair, k: int) -> Posterior:
     """Read from the lists; only shells that run past the end of a list are counted anew."""
     total = pair.n + pair.m
-    from_p, tied = np.empty(total), np.empty(total, dtype=bool)
+    from_p, tied, n_labels = np.empty(total), np.empty(total, dtype=bool), np.empty(total)
     step = max(1, _BLOCK_ENTRIES // (2 * pair.width))
     for start in range(0, total, step):
         rows = slice(start, min(start + step, total))
-        from_p[rows], tied[rows] = _block(pair, k, rows)
-    return Posterior(from_p, k, pair.n, pair.m, float(tied.mean()))
+        from_p[rows], tied[rows], n_labels[rows] = _block(pair, k, rows)
+    return Posterior(from_p, k, pair.n, pair.m, float(tied.mean()), n_labels)
 
 
-def _block(pair: Pair, k: int, rows: slice) -> tuple[FloatArray, FloatArray]:
+def _block(pair: Pair, k: int, rows: slice) -> tuple[FloatArray, FloatArray, FloatArray]:
     near_p, near_q = pair.to_p[rows], pair.to_q[rows]
     # The k-th pooled distance is among the first k of each list.
     last = np.partition(np.concatenate([near_p[:, :k], near_q[:, :k]], axis=1), k - 1, axis=1)[:, k - 1]
@@ -77,8 +80,12 @@ def _block(pair: Pair, k: int, rows: slice) -> tuple[FloatArray, FloatArray]:
             on[open_] = np.maximum(on[open_], counted - within[open_])
         inside.append(within)
         shell.append(on)
-    share = shell[0] / np.maximum(shell[0] + shell[1], 1)
-    return inside[0] + (k - inside[0] - inside[1]) * share, shell[0] + shell[1] > 1
+    nearer, tied = inside[0] + inside[1], shell[0] + shell[1]
+    share = shell[0] / np.maximum(tied, 1)
+    n_labels = k**2 / (
+        nearer + (k - nearer) ** 2 / np.maximum(tied, 1)
+    )  # the shell's share varies less than its labels
+    return inside[0] + (k - nearer) * share, tied > 1, n_labels
 
 
 def _rows(pair: Pair, rows: slice, chosen: np.ndarray) -> FloatArray:
@@ -114,7 +121,7 @@ def jensen_shannon_terms(posterior: Posterior) -> tuple[FloatArray, FloatArray]:
     at, slope = w / bottom, ratio / bottom**2
     bend = -2.0 * ratio * (1.0 - ratio) / bottom**3
     second = -(slope**2) / (at * (1.0 - at)) + (np.log1p(-at) - np.log(at)) * bend
-    shortfall = -0.5 * second * w * (1.0 - w) / posterior.k
+    shortfall = -0.5 * second * w * (1.0 - w) / posterior.n_labels
     return entropy, np.where(mixed, shortfall, 0.0)
 
 
