@@ -223,12 +223,13 @@ def _left(row: Row, way: str, found: TopN, plain: TopN) -> Row:
 
 
 class _Judge(NamedTuple):
-    """Real records that no model saw: some to learn classes from, others to test on; and the largest gray value."""
+    """Real records that no model saw: some to learn classes and features from, others to test on; the largest gray."""
 
     teacher: Any
     tested: np.ndarray
     labels: np.ndarray
     white: float
+    features: Any
 
     @classmethod
     def of(cls, records: np.ndarray, labels: np.ndarray, white: float, seed: int) -> _Judge:
@@ -239,6 +240,7 @@ class _Judge(NamedTuple):
             records[tested],
             labels[tested],
             white,
+            utility.ClassifierFeatures.fit(records[known], labels[known], scaling="common", seed=seed),
         )
 
 
@@ -257,6 +259,8 @@ def _useful(base: Row, judge: _Judge, name: str, records: np.ndarray, labels: An
     real, made = judge.tested[: len(records)] / judge.white, records / judge.white
     distance = utility.frechet_distance(real, made)
     yield dataclasses.replace(row, quantity="Frechet distance of pixels from 0 to 1", value=distance.value)
+    in_features = utility.frechet_distance(judge.tested[: len(records)], records, features=judge.features)
+    yield dataclasses.replace(row, quantity="Frechet distance in features of a classifier", value=in_features.value)
     near = utility.precision_recall_density_coverage(real, made)
     for quantity in ("precision", "recall"):
         yield dataclasses.replace(row, quantity=quantity, value=getattr(near, quantity))

@@ -148,13 +148,15 @@ def _predict(
     return type(classifier).__name__, np.asarray(model.fit(trained, known).predict(tested))
 
 
-def fit_classifier(kind: str, records: FloatArray, labels: NDArray[Any], seed: Seed, hidden: int = 128) -> Any:
-    """A fitted scikit-learn pipeline that standardizes columns and classifies.
+def fit_classifier(
+    kind: str, records: FloatArray, labels: NDArray[Any], seed: Seed, hidden: int = 128, *, with_std: bool = True
+) -> Any:
+    """A fitted scikit-learn pipeline that standardizes columns (without ``with_std`` it only centers) and classifies.
 
     The perceptron sees 400,000 records, between 20 and 400 passes, or fewer once its loss stays the same; that is its
     definition, so a loss that might still fall is no cause for a warning.
     """
-    scaler = require("sklearn.preprocessing").StandardScaler()
+    scaler = require("sklearn.preprocessing").StandardScaler(with_std=with_std)
     if kind == "logistic":
         last = require("sklearn.linear_model").LogisticRegression(max_iter=2000)  # deterministic
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, final
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from mace_jax.utility._records import checked_labels
 
 __all__ = ["ClassifierFeatures"]
 
+ScalingKind = Literal["per_column", "common"]
+
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -22,7 +24,7 @@ class ClassifierFeatures:
 
     Args:
         mean: Column means of the reference records, ``(d,)``.
-        scale: Their standard deviations, 1 for a constant column.
+        scale: Their standard deviations, 1 for a constant column; or all the same.
         weights: ``(d, width)``.
         bias: ``(width,)``.
         accuracy: Of the classifier on the records it was trained on.
@@ -40,13 +42,17 @@ class ClassifierFeatures:
     accuracy: float
 
     @classmethod
-    def fit(cls, reference: Any, labels: Any, *, width: int = 64, seed: Seed) -> ClassifierFeatures:
+    def fit(
+        cls, reference: Any, labels: Any, *, width: int = 64, scaling: ScalingKind = "per_column", seed: Seed
+    ) -> ClassifierFeatures:
         """Train a perceptron with one hidden layer to tell the classes of reference records apart.
 
         Args:
             reference: Real records that are neither members nor the real records to compare with, ``(r, d)``.
             labels: One class each, at least two classes.
             width: Number of features.
+            scaling: "per_column" divides each column by its own standard deviation (tables), "common" all by the
+                same one (images: a pixel that is nearly always black would otherwise outweigh all others).
             seed: Seeds the weights and batches.
 
         Raises:
@@ -58,14 +64,19 @@ class ClassifierFeatures:
         known = checked_labels(len(records), labels=labels)
         if len(np.unique(known)) < 2:
             raise ValueError(f"labels has the one class {known[0]!r}; at least two are needed to learn features.")
-        model = fit_classifier("mlp", records, known, seed, width)
+        common = _validate.one_of(get_args(ScalingKind), scaling=scaling) == "common"
+        unit = float(records.std(axis=0).max()) if common else 1.0
+        if unit == 0.0:
+            raise ValueError("reference holds equal records; features are learned from different ones.")
+        scaled = records / unit
+        model = fit_classifier("mlp", scaled, known, seed, width, with_std=not common)
         scaler, network = model.steps[0][1], model.steps[1][1]
         return cls(
-            mean=np.asarray(scaler.mean_),
-            scale=np.asarray(scaler.scale_),
+            mean=np.asarray(scaler.mean_) * unit,
+            scale=np.full(records.shape[1], unit) if common else np.asarray(scaler.scale_),
             weights=np.asarray(network.coefs_[0]),
             bias=np.asarray(network.intercepts_[0]),
-            accuracy=float(model.score(records, known)),
+            accuracy=float(model.score(scaled, known)),
         )
 
     def __call__(self, records: Any) -> FloatArray:

@@ -89,3 +89,20 @@ def test_bad_input() -> None:
     features = ClassifierFeatures.fit([1.0, 2.0], [0, 1], width=2, seed=0)
     with pytest.raises(ValueError, match="records has 2 columns; the features were learned from 1"):
         features([[1.0, 2.0]])
+
+
+def test_one_scale_for_images_keeps_a_nearly_constant_column_small():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    records = np.column_stack([labels + 0.3 * rng.normal(size=400), 1e-6 * rng.normal(size=400)])
+    shifted = records + [0.0, 0.01]  # of no importance at the scale of the first column
+    found = {}
+    for scaling in ("per_column", "common"):
+        features = ClassifierFeatures.fit(records, labels, width=8, scaling=scaling, seed=0)
+        assert features.accuracy > 0.9
+        found[scaling] = frechet_distance(records, shifted, features=features).value
+    assert found["common"] < 1e-2 < found["per_column"]
+    with pytest.raises(ValueError, match="scaling="):
+        ClassifierFeatures.fit(records, labels, scaling="none", seed=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="reference holds equal records"):
+        ClassifierFeatures.fit(np.ones((4, 2)), [0, 1, 0, 1], scaling="common", seed=0)
