@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         utility,
     )
     from mace_jax._audit import audit
+    from mace_jax._audit_predictions import audit_predictions
     from mace_jax._self_test import SelfTest, self_test
     from mace_jax.bootstrap import bootstrap
     from mace_jax.certificates import Certificate, certify
@@ -45,6 +46,7 @@ _HOME = {
     "MembershipSample": "mace_jax.data",
     "Report": "mace_jax.report",
     "audit": "mace_jax._audit",
+    "audit_predictions": "mace_jax._audit_predictions",
     "bootstrap": "mace_jax.bootstrap",
     "certify": "mace_jax.certificates",
     "individual_privacy_risk": "mace_jax.metrics",
@@ -76,6 +78,7 @@ __all__ = [
     "__version__",
     "attacks",
     "audit",
+    "audit_predictions",
     "bootstrap",
     "certificates",
     "certify",

@@ -33,6 +33,8 @@ TIERS = {
     "_audit_inputs": 7.85,
     "_audit_control": 7.9,
     "_audit": 8.0,
+    "_audit_predictions": 8.5,
+    "_prediction_files": 8.5,
     "_self_test_checks": 7.9,
     "_self_test": 8.0,
     "demo": 9.0,

@@ -13,11 +13,12 @@ from mace_jax.attacks._densities import (
     NeighborDensity,
     log_density_of,
 )
+from mace_jax.attacks._flow_density import FlowDensity
 from mace_jax.attacks._inputs import disjoint, finite_records
 
 __all__ = ["domias"]
 
-_NAMED = {"kde": KernelDensity(), "knn": NeighborDensity()}
+_NAMED = {"kde": KernelDensity(), "knn": NeighborDensity(), "flow": FlowDensity()}
 
 
 def domias(records: Any, synthetic: Any, reference: Any, *, density: str | AbstractDensity | Any = "kde") -> FloatArray:
@@ -34,8 +35,9 @@ def domias(records: Any, synthetic: Any, reference: Any, *, density: str | Abstr
         synthetic: Records drawn from the model, ``(s, d)``, or an object with ``log_density(records)``.
         reference: Other records of the population, ``(r, d)``, neither members nor non-members under audit; or an
             object with ``log_density(records)``; or None to score by ``log p_G`` alone, the ablation of the source.
-        density: ``"kde"`` (``KernelDensity()``), ``"knn"`` (``NeighborDensity()``) or any object whose
-            ``fit(records)`` gives an object with ``log_density(records)``. It is fitted to both sets apart.
+        density: ``"kde"`` (``KernelDensity()``), ``"knn"`` (``NeighborDensity()``), ``"flow"`` (``FlowDensity()``) or
+            any object whose ``fit(records)`` gives an object with ``log_density(records)``. It is fitted to both sets
+            apart.
 
     Returns:
         Scores ``(n,)`` in nats, higher = more member-like; each depends on its record and both sets alone.
@@ -56,7 +58,7 @@ def domias(records: Any, synthetic: Any, reference: Any, *, density: str | Abstr
     if isinstance(density, str):
         density = _NAMED[_validate.one_of(tuple(_NAMED), density=density)]
     if not callable(getattr(density, "fit", None)):
-        raise TypeError(f"density={density!r} has no fit(records); pass 'kde', 'knn' or an object that has it.")
+        raise TypeError(f"density={density!r} has no fit(records); pass 'kde', 'knn', 'flow' or an object that has it.")
     scores = _logs("synthetic", values, synthetic, density)
     if reference is None:
         return scores

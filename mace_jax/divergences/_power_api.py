@@ -57,7 +57,8 @@ def renyi(
     Biased towards 0 beyond one feature, and for orders well above 1, where few records carry the mean (flag
     HEAVY_TAIL): with order 2 and unit normals 1 apart the truth is 1 and 1000 records give about .9. With one feature
     and order 1/2 it is 5 % low where the laws hardly meet (1000 + 1000 normals 3 apart: truth 2.25, mean 2.13) and
-    16 % where half of P has no density under Q (uniform laws half a width apart: 1.39, 1.16). Copies are treated as in ``kl``.
+    16 % where half of P has no density under Q (uniform laws half a width apart: 1.39, 1.16). Copies are treated
+    as in ``kl``.
 
     Memory: ``32 (n + m) k`` bytes of neighbor lists.
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from mace_jax.models import published
 from mace_jax.models._load import load
 from mace_jax.models.dp_sgd import DPSGD, PrivateFit
+from mace_jax.models.flow import FittedFlow, Flow
 from mace_jax.models.gan import GAN, FittedGAN
 from mace_jax.models.metric_vae import FittedMetricPrivateVAE, MetricPrivateVAE
 from mace_jax.models.networks import ConvNetworks, DCGANNetworks, MLPNetworks
 from mace_jax.models.pigan import PIGAN, FittedPIGAN
 from mace_jax.models.privgan import FittedPrivGAN, PrivGAN
 from mace_jax.models.published_vae import published_cvae
+from mace_jax.models.shadow import FittedShadowModels, ShadowModels
 from mace_jax.models.vae import VAE, FittedVAE
 from mace_jax.models.wgan_gp import WGANGP, FittedWGANGP
 
@@ -26,16 +28,20 @@ __all__ = [
     "WGANGP",
     "ConvNetworks",
     "DCGANNetworks",
+    "FittedFlow",
     "FittedGAN",
     "FittedMetricPrivateVAE",
     "FittedPIGAN",
     "FittedPrivGAN",
+    "FittedShadowModels",
     "FittedVAE",
     "FittedWGANGP",
+    "Flow",
     "MLPNetworks",
     "MetricPrivateVAE",
     "PrivGAN",
     "PrivateFit",
+    "ShadowModels",
     "load",
     "published",
     "published_cvae",

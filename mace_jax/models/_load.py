@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mace_jax.models import _files
+from mace_jax.models.flow import FittedFlow
 from mace_jax.models.gan import FittedGAN
 from mace_jax.models.metric_vae import FittedMetricPrivateVAE
 from mace_jax.models.pigan import FittedPIGAN
@@ -14,9 +15,10 @@ from mace_jax.models.wgan_gp import FittedWGANGP
 
 __all__ = ["load"]
 
-Fitted = FittedGAN | FittedMetricPrivateVAE | FittedPIGAN | FittedPrivGAN | FittedVAE | FittedWGANGP
+Fitted = FittedFlow | FittedGAN | FittedMetricPrivateVAE | FittedPIGAN | FittedPrivGAN | FittedVAE | FittedWGANGP
 
 _KINDS: dict[str, type[Fitted]] = {
+    "Flow": FittedFlow,
     "GAN": FittedGAN,
     "MetricPrivateVAE": FittedMetricPrivateVAE,
     "PIGAN": FittedPIGAN,

@@ -26,6 +26,7 @@ _COMPARED = (
     "PIGAN(2, weight 1)",
     _HALF.format("PrivGAN(2)"),
     _HALF.format("PIGAN(2, weight 1)"),
+    _HALF.format("PIGAN(2, weight 10 towards uniform)"),
 )
 _ONE = "top-n"  # of the only discriminator
 _MEAN, _MAX, _LOGITS = "mean over discriminators", "maximum over discriminators", "mean logit over discriminators"
@@ -84,7 +85,8 @@ def white_box_fashion_mnist(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
     gan, privgan = published.privgan_mnist_gan(), published.privgan_mnist(n_members)
     common = {name: value for name, value in vars(gan).items() if name != "real_target"}
     pigans = _pigans(common, 2e-4, 1_400)
-    halves = {_HALF.format(name): pigans[name] for name in ("PIGAN(2, weight 1)", "PIGAN(2, weight 0)")}
+    compared = ("PIGAN(2, weight 1)", "PIGAN(2, weight 0)", "PIGAN(2, weight 10 towards uniform)")
+    halves = {_HALF.format(name): pigans[name] for name in compared}
     as_published, steps = _HALF.format("PrivGAN(2)"), published.privgan_gan_steps(n_members)
     setting = _Setting(
         "white-box-fashion-mnist",
