@@ -18,7 +18,7 @@ from mace_jax.attacks._monte_carlo import monte_carlo
 from mace_jax.attacks._named import discriminator_score, nearest_synthetic, reconstruction_error
 from mace_jax.attacks._population import PopulationAttack, population_attack
 from mace_jax.attacks._predictions import Predictions
-from mace_jax.attacks._quantile import FittedQuantiles, fit_quantiles, quantile_attack
+from mace_jax.attacks._quantile import FittedQuantiles, QuantileCalibration, fit_quantiles, quantile_attack
 from mace_jax.attacks._query import AttackQuery
 from mace_jax.attacks._risk_correlates import NeighborDistances, RankCorrelation, neighbor_distances, risk_correlates
 from mace_jax.attacks._risk_limits import risk_interval
@@ -57,6 +57,7 @@ __all__ = [
     "PopulationAttack",
     "Predictions",
     "PrincipalComponents",
+    "QuantileCalibration",
     "RankCorrelation",
     "RiskCalibration",
     "RiskRow",

@@ -81,8 +81,8 @@ EXPERIMENTS = {
     "shadow-attacks-fashion-mnist": Experiment(
         "LiRA, RMIA, quantile and loss attacks on classifiers, 64 shadow models: Fashion-MNIST",
         shadow_attacks_fashion_mnist,
-        1,
-        "5 minutes",
+        3,
+        "10 minutes",
     ),
 }
 

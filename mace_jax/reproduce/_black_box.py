@@ -40,30 +40,33 @@ class _Setting(NamedTuple):
     budget: Budget
 
 
+_DIGITS = _Setting("attacks-digits", "digits", (300, 1_197, 300), (8, 8, 1), 128, Budget())
+_FASHION = _Setting(
+    "attacks-fashion-mnist",
+    "fashion_mnist",
+    (500, 1_000, 500),
+    (28, 28, 1),
+    256,
+    Budget(n_queries=300, search_steps=100),
+)
+
+
 def attacks_digits(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
     """8x8 digits, 300 of 1,797 members; the attacker has 300 other records and a model of the same kind of those."""
-    return _rows(run, _Setting("attacks-digits", "digits", (300, 1_197, 300), (8, 8, 1), 128, Budget()), seeds)
+    return _rows(run, _DIGITS, seeds)
 
 
 def attacks_fashion_mnist(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
     """Fashion-MNIST, 500 members among 1,500 records; the attacker has 500 other records."""
-    setting = _Setting(
-        "attacks-fashion-mnist",
-        "fashion_mnist",
-        (500, 1_000, 500),
-        (28, 28, 1),
-        256,
-        Budget(n_queries=300, search_steps=100),
-    )
-    return _rows(run, setting, seeds)
+    return _rows(run, _FASHION, seeds)
 
 
 def _rows(run: Run, setting: _Setting, seeds: tuple[int, ...]) -> Iterator[Row]:
     dataset = run.dataset(setting.dataset)
     settings, values = _settings(setting.hidden), np.asarray(dataset.records, np.float64)
     for seed in seeds:
-        parts = split_records(len(dataset), (*setting.sizes, len(dataset) - sum(setting.sizes)), seed=seed)
-        members, nonmembers, reference = (values[rows] for rows in parts[:3])
+        parts = split_records(len(dataset), setting.sizes, seed=seed)
+        members, nonmembers, reference = (values[rows] for rows in parts)
         side = Side(reference, setting.image_shape, settings["GAN"], run.steps(_LOCAL_STEPS))
         gains: list[tuple[float, float]] = []
         for name in _MODELS:

@@ -137,9 +137,8 @@ def test_attacks_on_digits_shortened(tmp_path, monkeypatch):
     shrunk(
         monkeypatch,
         _black_box,
-        _SIZES=(40, 60, 40),
+        _DIGITS=_black_box._DIGITS._replace(sizes=(40, 60, 40), budget=Budget(8, 3, 1, 8, 2, 5, 5)),
         _N_SYNTHETIC=60,
-        _BUDGET=Budget(8, 3, 1, 8, 2, 5, 5),
         _MODELS=("VAE", "MetricPrivateVAE"),
     )
     rows = list(_black_box.attacks_digits(Run(tmp_path, fraction=0.003), (0,)))
