@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from mace_jax._audit import audit
     from mace_jax._audit_predictions import audit_predictions
+    from mace_jax._score_report import ScoreReport, score_report
     from mace_jax._self_test import SelfTest, self_test
     from mace_jax.bootstrap import bootstrap
     from mace_jax.certificates import Certificate, certify
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "ScoreReport": "mace_jax._score_report",
     "SelfTest": "mace_jax._self_test",
     "Certificate": "mace_jax.certificates",
     "MembershipSample": "mace_jax.data",
@@ -52,6 +54,7 @@ _HOME = {
     "individual_privacy_risk": "mace_jax.metrics",
     "load_records": "mace_jax.data",
     "optimal_membership_advantage": "mace_jax.metrics",
+    "score_report": "mace_jax._score_report",
     "self_test": "mace_jax._self_test",
 }
 _SUBMODULES = frozenset(
@@ -74,6 +77,7 @@ __all__ = [
     "Certificate",
     "MembershipSample",
     "Report",
+    "ScoreReport",
     "SelfTest",
     "__version__",
     "attacks",
@@ -93,6 +97,7 @@ __all__ = [
     "neighbors",
     "optimal_membership_advantage",
     "queries",
+    "score_report",
     "self_test",
     "utility",
 ]

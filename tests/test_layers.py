@@ -29,6 +29,7 @@ TIERS = {
     "attacks": 6.0,
     "distributed": 6.0,
     "report": 7.0,
+    "_score_report": 7.5,
     "_audit_query": 7.8,
     "_audit_inputs": 7.85,
     "_audit_control": 7.9,

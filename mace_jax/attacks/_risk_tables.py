@@ -14,6 +14,7 @@ from mace_jax import _validate
 from mace_jax._binomial import clopper_pearson_lower, clopper_pearson_upper
 from mace_jax._types import FloatArray
 from mace_jax.attacks._risk_reports import unit_scores
+from mace_jax.attacks._score_groups import groups_of
 
 __all__ = ["RiskRow", "RiskTable", "risk_table"]
 
@@ -103,14 +104,7 @@ def risk_table(
     level = _validate.in_open_unit(confidence_level=confidence_level)
     if prior is not None:
         prior = _validate.in_open_unit(prior=prior)
-    groups: dict[str, tuple[np.ndarray, np.ndarray]] = {
-        "all": (np.ones(len(sides[0]), bool), np.ones(len(sides[1]), bool))
-    }
-    groups.update(_class_masks(sides, member_labels, nonmember_labels))
-    for name, masks in (slices or {}).items():
-        if name in groups:
-            raise ValueError(f"slices has the name {name!r}, which is taken; choose another.")
-        groups[name] = _masks(name, sides, masks)
+    groups = groups_of([len(side) for side in sides], member_labels, nonmember_labels, slices)
     counts = np.array(
         [
             [[*(side[mask] >= t).nonzero()[0].shape, int(mask.sum())] for side, mask in zip(sides, masks, strict=True)]
@@ -158,26 +152,3 @@ def _cell(hits: np.ndarray, total: np.ndarray, tail: float) -> _Cell:
     valid = total > 0
     low, high = clopper_pearson_lower(hits, total, tail), clopper_pearson_upper(hits, total, tail)
     return hits / np.maximum(total, 1), np.where(valid, low, 0.0), np.where(valid, high, 1.0), valid
-
-
-def _class_masks(
-    sides: list[FloatArray], member_labels: ArrayLike | None, nonmember_labels: ArrayLike | None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    if member_labels is None and nonmember_labels is None:
-        return {}
-    if member_labels is None or nonmember_labels is None:
-        raise ValueError("member_labels and nonmember_labels go together; pass both or neither.")
-    labels = np.asarray(member_labels).reshape(-1), np.asarray(nonmember_labels).reshape(-1)
-    for name, side, own in zip(("member_labels", "nonmember_labels"), sides, labels, strict=True):
-        if len(side) != len(own):
-            raise ValueError(f"{name} has {len(own)} entries for {len(side)} records; pass one class per record.")
-    return {f"class {one}": (labels[0] == one, labels[1] == one) for one in np.unique(np.concatenate(labels)).tolist()}
-
-
-def _masks(name: str, sides: list[FloatArray], masks: tuple[ArrayLike, ArrayLike]) -> tuple[np.ndarray, np.ndarray]:
-    found = tuple(np.asarray(mask) for mask in masks)
-    if len(found) != 2 or any(
-        mask.dtype != bool or mask.shape != side.shape for mask, side in zip(found, sides, strict=True)
-    ):
-        raise ValueError(f"slices[{name!r}] must be two masks of bool, one entry per member and per non-member.")
-    return found[0], found[1]

@@ -125,8 +125,8 @@ def test_areas_where_the_population_is_known(law, width, ratio, alone):
 
 def test_bad_input_is_named(rng):
     x, y = rng.normal(size=(5, 2)), rng.normal(size=(20, 2))
-    with pytest.raises(ValueError, match="density='flow'"):
-        domias(x, y, y, density="flow")
+    with pytest.raises(ValueError, match="density='histogram'"):
+        domias(x, y, y, density="histogram")
     with pytest.raises(TypeError, match="density=3"):
         domias(x, y, y, density=3)
     with pytest.raises(ValueError, match="reference holds 5 of the 5 records"):

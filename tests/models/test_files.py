@@ -64,9 +64,9 @@ def test_damaged_and_foreign_files_are_named(tiny, table, tmp_path):
     checkpoint.write(tmp_path, path.name, {**content, "format": "other"})
     with pytest.raises(ValueError, match="holds no model this version can read"):
         load(tmp_path)
-    about["settings"]["kind"] = "Flow"
+    about["settings"]["kind"] = "Tree"
     checkpoint.write(tmp_path, path.name, {**content, "about": json.dumps(about)})
-    with pytest.raises(ValueError, match=r"unknown kind 'Flow'; known kinds: \['GAN', .*'VAE'.*\]"):
+    with pytest.raises(ValueError, match=r"unknown kind 'Tree'; known kinds: \['Flow', 'GAN', .*'VAE'.*\]"):
         load(tmp_path)
     about["settings"].update(kind="GAN", latent_dim=99)
     checkpoint.write(tmp_path, path.name, {**content, "about": json.dumps(about)})
