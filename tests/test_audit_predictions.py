@@ -40,6 +40,7 @@ def test_without_a_shadow_model_half_of_the_records_is_attacked(overfit):
     assert overfit.settings["model_accuracy_on_members"] > overfit.settings["model_accuracy_on_nonmembers"]
 
 
+@pytest.mark.slow
 def test_with_a_shadow_model_all_are_attacked_and_nothing_is_found_where_nothing_is():
     shadow = {"shadow_members": answers(200, 3.0, 2), "shadow_nonmembers": answers(150, 1.0, 3)}
     report = mace_jax.audit_predictions(answers(240, 2.0, 4), answers(200, 2.0, 5), seed=0, **shadow, **QUICK)

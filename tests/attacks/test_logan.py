@@ -88,6 +88,7 @@ def test_a_local_gan_refuses_known_nonmembers(rng):
     assert roc(*scores).auc > 0.9
 
 
+@pytest.mark.slow
 def test_its_first_step_is_that_of_the_loss(rng):
     """Adam's first step is the learning rate along the sign of the gradient, here taken by hand."""
     settings = GAN(latent_dim=1, generator_hidden=(2,), discriminator_hidden=(3,), batch_size=64)
