@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mace_jax.models._devices import drawn_rows
 from mace_jax.models.adversarial import Pair, descend
 from mace_jax.models.layers import outputs
-from mace_jax.models.losses import part_loss
+from mace_jax.models.losses import mean_part_loss
 from mace_jax.models.parts import parts_of_rows
 from mace_jax.models.train import in_blocks
 
@@ -52,7 +52,7 @@ class PartClassifier:
         """One update on records whose parts are known."""
 
         def loss(candidate: Any) -> tuple[Array, Any]:
-            return jnp.mean(part_loss(self.logits(candidate, records, condition), parts)), candidate
+            return mean_part_loss(self.logits(candidate, records, condition), parts), candidate
 
         weights, moments, _ = descend(adam, weights, moments, loss)
         return weights, moments

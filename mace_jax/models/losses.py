@@ -19,6 +19,7 @@ __all__ = [
     "fooling_loss",
     "gradient_penalty",
     "hiding_loss",
+    "mean_part_loss",
     "other_parts",
     "part_loss",
     "real_or_fake_loss",
@@ -41,6 +42,11 @@ def fooling_loss(logits: Float[Array, " n"]) -> Float[Array, " n"]:
 def part_loss(logits: Float[Array, "n parts"], parts: Int[Array, " n"]) -> Float[Array, " n"]:
     """Cross-entropy of a classifier of parts: ``-log Q(c | x)`` with Q the logits' softmax."""
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), parts[:, None], axis=1)[:, 0]
+
+
+def mean_part_loss(logits: Float[Array, "n parts"], parts: Int[Array, " n"]) -> Float[Array, ""]:
+    """What a classifier of parts minimizes over a batch."""
+    return jnp.mean(part_loss(logits, parts))
 
 
 def entropy_penalty(
@@ -70,7 +76,7 @@ def hiding_loss(
     weight: float,
 ) -> tuple[Array, tuple[Array, Array]]:
     """Mean over a batch of what a generator minimizes that hides parts; then it without penalty, and Q's mean loss."""
-    fooling, told = jnp.mean(fooling_loss(logits)), jnp.mean(part_loss(part_logits, parts))
+    fooling, told = jnp.mean(fooling_loss(logits)), mean_part_loss(part_logits, parts)
     if weight == 0.0:
         return fooling, (fooling, told)
     return fooling + weight * jnp.mean(entropy_penalty(penalty, part_logits, parts, others)), (fooling, told)

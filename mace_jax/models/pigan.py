@@ -37,7 +37,8 @@ class PIGAN(AbstractSettings):
     D and Q the generator minimizes ``2 mean_c JSD(p_c || g_c) + privacy_ratio JSD(g_1, ..., g_N)``, the second term
     being the mutual information of a synthetic record and its part. ``privacy_ratio=0`` trains N generators that
     share weights; a large one makes their laws equal. Its scale is privGAN's; what it saves are N - 1 generators and
-    N - 1 discriminator batches: each step takes one batch, of which every part has an Nth.
+    N - 1 discriminator batches: each step takes one batch, of which every part has an Nth. After the discriminators,
+    Q and the generator move together, each against the other as it was, as in InfoGAN: one pass through Q serves both.
 
     Where D(x, c) is one network with the code as an input, it knows the members of all parts whatever the code, and
     its scores tell them nearly as well as those of a plain GAN. One network per part knows the members of its part
@@ -132,7 +133,7 @@ class PIGAN(AbstractSettings):
             records: Training records, one per row, in any range; images are flattened.
             labels: One integer or string per record; makes all networks conditional on it. Every label is spread
                 evenly over the parts.
-            steps: Updates of the discriminator, each followed by one of Q and one of the generator.
+            steps: Updates of the discriminator, each followed by one of Q and of the generator.
             seed: Seeds the split, the initial weights and every batch.
             progress: Show a bar, if standard error is a terminal.
             checkpoint_dir: Keep the training state here. A run with the same arguments continues from it and ends

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from mace_jax.models import adversarial
 from mace_jax.models._devices import over_devices
 from mace_jax.models.classifier import PartClassifier
-from mace_jax.models.losses import hiding_loss, other_parts
+from mace_jax.models.losses import hiding_loss, mean_part_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
 from mace_jax.models.train import AbstractTrainer
 
@@ -27,7 +27,7 @@ __all__ = ["PIGANTrainer"]
 @final
 @dataclasses.dataclass(frozen=True)
 class PIGANTrainer(AbstractTrainer):
-    """Discriminators, then Q, then generator, on one batch of all parts; records come sorted by part."""
+    """Discriminators, then Q and generator together, on one batch of all parts; records come sorted by part."""
 
     settings: PIGAN
     n_features: int
@@ -97,17 +97,22 @@ class PIGANTrainer(AbstractTrainer):
         weights["discriminator"], moments["discriminator"], loss = self.train_discriminators(
             weights["discriminator"], moments["discriminator"], real, fake, condition, label
         )
-        weights["classifier"], moments["classifier"] = self.classifier.learn(
-            adam["classifier"], weights["classifier"], moments["classifier"], fake, label, parts
+        # Q learns and the generator hides at the same time, as in InfoGAN: one pass through Q serves both.
+        part_logits, pull_through = jax.vjp(
+            lambda classifier, records: self.classifier.logits(classifier, records, label), weights["classifier"], fake
         )
         others = other_parts(other_key, parts, settings.n_parts)
-        (_, told), slope = jax.value_and_grad(self.generator_loss, has_aux=True)(
-            fake, weights["discriminator"], weights["classifier"], condition, label, parts, others
+        (_, told), (slope, part_slope) = jax.value_and_grad(self.generator_loss, argnums=(0, 1), has_aux=True)(
+            fake, part_logits, weights["discriminator"], condition, label, parts, others
         )
-        (gradient,) = pull_back(slope)
-        weights["generator"], moments["generator"] = adversarial.moved(
-            adam["generator"], weights["generator"], moments["generator"], gradient
-        )
+        if settings.privacy_ratio:
+            slope = slope + pull_through(part_slope)[1]
+        gradients = {
+            "generator": pull_back(slope)[0],
+            "classifier": pull_through(jax.grad(mean_part_loss)(part_logits, parts))[0],
+        }
+        for name, gradient in gradients.items():
+            weights[name], moments[name] = adversarial.moved(adam[name], weights[name], moments[name], gradient)
         after = {"parameters": weights, "optimizers": moments, "step": state["step"] + 1}
         return after, jnp.stack([loss, *told])
 
@@ -152,17 +157,17 @@ class PIGANTrainer(AbstractTrainer):
     def generator_loss(
         self,
         fake: Array,
+        part_logits: Float[Array, "n parts"],
         discriminator: Any,
-        classifier: Any,
         condition: Array,
         label: Array,
         parts: Int[Array, " n"],
         others: Int[Array, " n"],
     ) -> tuple[Array, tuple[Array, Array]]:
-        """What the generator minimizes through its records; then its part without penalty, and Q's loss."""
+        """What the generator minimizes through its records and Q's logits; then it without penalty, and Q's loss."""
         return hiding_loss(
             self.logits(discriminator, fake, condition, label),
-            self.classifier.logits(classifier, fake, label),
+            part_logits,
             parts,
             others,
             penalty=self.settings.penalty,

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from mace_jax.models import adversarial
 from mace_jax.models._devices import over_devices
 from mace_jax.models.classifier import PartClassifier
-from mace_jax.models.losses import hiding_loss, other_parts
+from mace_jax.models.losses import hiding_loss, mean_part_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
 from mace_jax.models.train import AbstractTrainer
 
@@ -84,18 +84,41 @@ class PrivGANTrainer(AbstractTrainer):
         weights["discriminator"], moments["discriminator"], discriminator_losses = jax.vmap(self.train_discriminator)(
             weights["discriminator"], moments["discriminator"], real, fake, condition
         )
-        weights["privacy"], moments["privacy"] = lax.cond(
-            state["step"] >= settings.privacy_delay,
-            lambda before, memory: self.classifier.learn(
-                adam["privacy"], before, memory, _flat(fake), _flat(condition), parts.ravel()
-            ),
-            lambda before, memory: (before, memory),
-            weights["privacy"],
-            moments["privacy"],
+        records, given, whose = _flat(fake), _flat(condition), parts.ravel()
+        learns = state["step"] >= settings.privacy_delay
+        if settings.updates == "in_turn":
+            weights["privacy"], moments["privacy"] = lax.cond(
+                learns,
+                lambda before, memory: self.classifier.learn(adam["privacy"], before, memory, records, given, whose),
+                lambda before, memory: (before, memory),
+                weights["privacy"],
+                moments["privacy"],
+            )
+        part_logits, pull_through = jax.vjp(
+            lambda privacy, made: self.classifier.logits(privacy, made, given), weights["privacy"], records
         )
+        if settings.updates == "together":
+            weights["privacy"], moments["privacy"] = lax.cond(
+                learns,
+                lambda before, memory: adversarial.moved(
+                    adam["privacy"], before, memory, pull_through(jax.grad(mean_part_loss)(part_logits, whose))[0]
+                ),
+                lambda before, memory: (before, memory),
+                weights["privacy"],
+                moments["privacy"],
+            )
         others = other_parts(other_key, parts, settings.n_pairs)
-        objective = jax.vmap(jax.value_and_grad(self.generator_loss, has_aux=True), in_axes=(0, 0, None, 0, 0, 0))
-        (_, told), slope = objective(fake, weights["discriminator"], weights["privacy"], condition, parts, others)
+        objective = jax.vmap(jax.value_and_grad(self.generator_loss, argnums=(0, 1), has_aux=True))
+        (_, told), (slope, part_slope) = objective(
+            fake,
+            part_logits.reshape(*self._batch, settings.n_pairs),
+            weights["discriminator"],
+            condition,
+            parts,
+            others,
+        )
+        if settings.privacy_ratio:
+            slope = slope + pull_through(part_slope.reshape(part_logits.shape))[1].reshape(fake.shape)
         (gradient,) = pull_back(slope)
         weights["generator"], moments["generator"] = jax.vmap(
             lambda *arguments: adversarial.moved(adam["generator"], *arguments)
@@ -116,16 +139,16 @@ class PrivGANTrainer(AbstractTrainer):
     def generator_loss(
         self,
         fake: Array,
+        part_logits: Float[Array, "n parts"],
         discriminator: Any,
-        privacy: Any,
         condition: Array,
         parts: Int[Array, " n"],
         others: Int[Array, " n"],
     ) -> tuple[Array, tuple[Array, Array]]:
-        """What one generator minimizes through its records; then its part without penalty, and D_p's loss."""
+        """What a generator minimizes through its records and D_p's logits; then it without penalty, and D_p's loss."""
         return hiding_loss(
             self.pair.logit(discriminator, fake, condition),
-            self.classifier.logits(privacy, fake, condition),
+            part_logits,
             parts,
             others,
             penalty="other",

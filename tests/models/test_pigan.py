@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -89,6 +90,44 @@ def test_every_discriminator_learns_from_its_own_part(discriminators):
         assert equal(*own) == (part == 0)
 
 
+def test_q_and_the_generator_move_against_each_other_as_they_were(compiled):
+    """One step, written from the definition: plain gradients at the first Q and at the discriminators after it."""
+    ratio, step, state = compiled
+    discriminators = (
+        "per_part" if state["parameters"]["discriminator"]["params"]["Dense_0"]["bias"].ndim > 1 else "shared"
+    )
+    settings = PIGAN(n_parts=2, privacy_ratio=ratio, discriminators=discriminators, **TINY)
+    trainer, start, key = PIGANTrainer(settings, 4, 0), state["parameters"], jax.random.key(5)
+    unit, label = (
+        jnp.asarray(np.random.default_rng(0).uniform(size=(10, 4)), jnp.float32),
+        jnp.zeros((8, 0), jnp.float32),
+    )
+    after = step(state, unit, unit[:, :0], key)[0]["parameters"]
+    _, noise_key, part_key, other_key, _ = jax.random.split(key, 5)
+    parts = trainer.parts(part_key)
+    others, noise, code = 1 - parts, trainer.pair.noise(noise_key, 8), jax.nn.one_hot(parts, 2)
+
+    def told(classifier, generator):
+        fake = trainer.pair.generate(generator, noise, code)
+        return fake, jax.nn.log_softmax(trainer.classifier.logits(classifier, fake, label))
+
+    def q_loss(classifier):
+        return -told(classifier, start["generator"])[1][jnp.arange(8), parts].mean()
+
+    def g_loss(generator):
+        fake, log_q = told(start["classifier"], generator)
+        log_d = jax.nn.log_sigmoid(trainer.logits(after["discriminator"], fake, code, label))
+        return -log_d.mean() - ratio * log_q[jnp.arange(8), others].mean()
+
+    for name, loss in (("classifier", q_loss), ("generator", g_loss)):
+        adam = trainer.optimizers()[name]
+        change, _ = adam.update(jax.jit(jax.grad(loss))(start[name]), adam.init(start[name]))
+        for moved, own in zip(
+            jax.tree.leaves(optax.apply_updates(start[name], change)), jax.tree.leaves(after[name]), strict=True
+        ):
+            np.testing.assert_allclose(moved, own, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["info", "uniform", "other"])
 def test_the_generators_loss_is_the_sum_of_its_parts(kind):
     trainer = PIGANTrainer(PIGAN(n_parts=3, privacy_ratio=0.7, penalty=kind, discriminators="shared", **TINY), 4, 0)
@@ -97,11 +136,12 @@ def test_the_generators_loss_is_the_sum_of_its_parts(kind):
     fake, label = jnp.asarray(rng.uniform(-1, 1, (8, 4)), jnp.float32), jnp.zeros((8, 0), jnp.float32)
     parts, others = np.arange(8) % 3, (np.arange(8) + 1) % 3
     condition = jnp.asarray(np.eye(3)[parts], jnp.float32)
+    part_logits = trainer.classifier.logits(weights["classifier"], fake, label)
     value, (fooling, told) = jax.jit(trainer.generator_loss)(
-        fake, weights["discriminator"], weights["classifier"], condition, label, jnp.asarray(parts), jnp.asarray(others)
+        fake, part_logits, weights["discriminator"], condition, label, jnp.asarray(parts), jnp.asarray(others)
     )
     log_d = -np.log1p(np.exp(-np.asarray(trainer.pair.logit(weights["discriminator"], fake, condition), float)))
-    logits = np.asarray(trainer.classifier.logits(weights["classifier"], fake, label), float)
+    logits = np.asarray(part_logits, float)
     log_q = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     rows = np.arange(8)
     penalty = {"info": log_q[rows, parts], "uniform": -log_q.mean(axis=1), "other": -log_q[rows, others]}[kind]
@@ -187,11 +227,11 @@ def test_a_continued_run_is_the_uninterrupted_one(fitted, records, tmp_path):
     ("make", "message"),
     [
         (lambda: PIGAN(n_parts=1), "n_parts=1 must be at least 2"),
-        (lambda: PIGAN(penalty="entropy"), "penalty='entropy' is unknown; choose one of 'info', 'uniform', 'other'"),
+        (lambda: PIGAN(penalty="entropy"), "penalty='entropy' is not known; pass one of 'info', 'uniform', 'other'"),
         (lambda: PIGAN(privacy_ratio=np.inf), "privacy_ratio=inf must be a finite number"),
         (lambda: PIGAN(classifier_pretraining=-1), "classifier_pretraining=-1 must be at least 0"),
         (lambda: PIGAN(n_parts=3), "batch_size=64 cannot be shared equally by n_parts=3"),
-        (lambda: PIGAN(discriminators="two"), "discriminators='two' is unknown; choose one of 'per_part', 'shared'"),
+        (lambda: PIGAN(discriminators="two"), "discriminators='two' is not known; pass one of 'per_part', 'shared'"),
         (
             lambda: PIGAN(n_parts=3, batch_size=9).fit(np.eye(5), steps=1, seed=0),
             "records has 5 rows; at least 6 are needed",

@@ -156,23 +156,50 @@ def test_pretraining_teaches_the_parts_of_real_records():
 
 
 def test_the_penalty_reaches_the_generators(free):
-    """The loss through the records has D_p's slope, weighted; the discriminators' part is untouched."""
+    """The loss through D_p's logits has their slope, weighted; the discriminators' part is untouched."""
     trainer, _, start = free
     rng = np.random.default_rng(0)
     fake, nothing = jnp.asarray(rng.uniform(-1, 1, (8, 4)), jnp.float32), jnp.zeros((8, 0), jnp.float32)
     parts, others = jnp.zeros(8, jnp.int32), jnp.asarray(rng.integers(1, 3, 8), jnp.int32)
     discriminator, privacy = pair_of(start["parameters"]["discriminator"], 0), start["parameters"]["privacy"]
-    arguments = discriminator, privacy, nothing, parts, others
 
     def slope(ratio):
         weighted = PrivGANTrainer(PrivGAN(n_pairs=3, privacy_ratio=ratio, **TINY), 4, 0)
-        return jax.jit(jax.grad(lambda x: weighted.generator_loss(x, *arguments)[0]))(fake)
+
+        def loss(x):
+            told = trainer.classifier.logits(privacy, x, nothing)
+            return weighted.generator_loss(x, told, discriminator, nothing, parts, others)[0]
+
+        return jax.jit(jax.grad(loss))(fake)
 
     def cross_entropy(x):
         logits = trainer.classifier.logits(privacy, x, nothing)
         return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(8), others])
 
     np.testing.assert_allclose(slope(2.0) - slope(0.0), 2.0 * jax.jit(jax.grad(cross_entropy))(fake), atol=1e-6)
+
+
+def test_moving_together_changes_what_the_generators_hide_from_and_nothing_else():
+    """From one state: the same discriminators and the same D_p; other generators only where D_p learns."""
+    rows = np.random.default_rng(0).uniform(size=(21, 4)).astype(np.float32)
+    for delay in (0, 5):
+        after = {}
+        for updates in ("in_turn", "together"):
+            steep = {"adam_eps": 1.0, "generator_learning_rate": 1.0, "privacy_learning_rate": 1.0}  # not signs alone
+            settings = PrivGAN(n_pairs=3, privacy_delay=delay, updates=updates, **steep, **TINY)
+            trainer = PrivGANTrainer(settings, 4, 0)
+            state = jax.jit(trainer.initial)(jax.random.key(0))
+            after[updates] = run(jax.jit(trainer.step), state, jnp.asarray(rows), 1)["parameters"]
+        gaps = {
+            name: max(
+                float(jnp.abs(a - b).max())
+                for a, b in zip(*(jax.tree.leaves(weights[name]) for weights in after.values()), strict=True)
+            )
+            for name in state["parameters"]
+        }
+        assert gaps["discriminator"] == 0.0
+        assert gaps["privacy"] < 1e-6
+        assert (gaps["generator"] > 1e-6) == (delay == 0)
 
 
 def test_parts_share_records_and_labels_evenly():
@@ -303,9 +330,9 @@ def test_bad_input_is_refused_by_name(make, message):
 
 
 def test_unknown_choices_are_refused_by_name(fitted, records):
-    with pytest.raises(ValueError, match="reduce='median' is unknown; choose one of 'mean', 'max', 'none'"):
+    with pytest.raises(ValueError, match="reduce='median' is not known; pass one of 'mean', 'max', 'none'"):
         fitted.discriminator_score(records, reduce="median")
-    with pytest.raises(ValueError, match="scale='log' is unknown; choose one of 'logit', 'probability'"):
+    with pytest.raises(ValueError, match="scale='log' is not known; pass one of 'logit', 'probability'"):
         fitted.discriminator_score(records, scale="log")
     with pytest.raises(ValueError, match="labels=None, but the model is conditional"):
         fitted.part_logits(records)
