@@ -9,7 +9,7 @@ from bench.harness import Case, Contender, Contenders, main
 
 COLUMNS, RECORDS, BATCH = 784, 2_000, 256
 GENERATOR, DISCRIMINATOR = (512, 512, 1024), (2048, 512, 256)
-MODELS = ("PIGAN", "PrivGAN", "PrivGAN before its delay", "WGANGP")
+MODELS = ("PIGAN", "PrivGAN", "PrivGAN before its delay", "PrivGAN, moves together", "WGANGP")
 
 
 def _prepared(name: str, narrow: int, steps: int) -> Any:
@@ -30,15 +30,16 @@ def _prepared(name: str, narrow: int, steps: int) -> Any:
         "discriminator_hidden": tuple(width // narrow for width in DISCRIMINATOR),
         "batch_size": BATCH // narrow,
     }
+
+    def privgan(**options: Any) -> Any:
+        return privgan_trainer.PrivGANTrainer(PrivGAN(privacy_pretraining=0, **options, **sizes), COLUMNS, 0)
+
     trainers: dict[str, Any] = {
         "GAN": lambda: gan_trainer.GANTrainer(GAN(**sizes), COLUMNS, 0),
         "PIGAN": lambda: pigan_trainer.PIGANTrainer(PIGAN(**sizes), COLUMNS, 0),
-        "PrivGAN": lambda: privgan_trainer.PrivGANTrainer(
-            PrivGAN(privacy_delay=0, privacy_pretraining=0, **sizes), COLUMNS, 0
-        ),
-        "PrivGAN before its delay": lambda: privgan_trainer.PrivGANTrainer(
-            PrivGAN(privacy_delay=10**9, privacy_pretraining=0, **sizes), COLUMNS, 0
-        ),
+        "PrivGAN": lambda: privgan(privacy_delay=0),
+        "PrivGAN before its delay": lambda: privgan(privacy_delay=10**9),
+        "PrivGAN, moves together": lambda: privgan(privacy_delay=0, updates="together"),
         "WGANGP": lambda: wgan_gp._Trainer(WGANGP(**sizes), COLUMNS, 0),
     }
     trainer = trainers[name]()
