@@ -9,7 +9,14 @@ from bench.harness import Case, Contender, Contenders, main
 
 COLUMNS, RECORDS, BATCH = 784, 2_000, 256
 GENERATOR, DISCRIMINATOR = (512, 512, 1024), (2048, 512, 256)
-MODELS = ("PIGAN", "PrivGAN", "PrivGAN before its delay", "PrivGAN, moves together", "WGANGP")
+MODELS = (
+    "PIGAN",
+    "PIGAN, in turn",
+    "PrivGAN, together",
+    "PrivGAN",
+    "PrivGAN before its delay",
+    "WGANGP",
+)
 
 
 def _prepared(name: str, narrow: int, steps: int) -> Any:
@@ -37,9 +44,10 @@ def _prepared(name: str, narrow: int, steps: int) -> Any:
     trainers: dict[str, Any] = {
         "GAN": lambda: gan_trainer.GANTrainer(GAN(**sizes), COLUMNS, 0),
         "PIGAN": lambda: pigan_trainer.PIGANTrainer(PIGAN(**sizes), COLUMNS, 0),
+        "PIGAN, in turn": lambda: pigan_trainer.PIGANTrainer(PIGAN(updates="in_turn", **sizes), COLUMNS, 0),
         "PrivGAN": lambda: privgan(privacy_delay=0),
         "PrivGAN before its delay": lambda: privgan(privacy_delay=10**9),
-        "PrivGAN, moves together": lambda: privgan(privacy_delay=0, updates="together"),
+        "PrivGAN, together": lambda: privgan(privacy_delay=0, updates="together"),
         "WGANGP": lambda: wgan_gp._Trainer(WGANGP(**sizes), COLUMNS, 0),
     }
     trainer = trainers[name]()

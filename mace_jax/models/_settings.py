@@ -30,8 +30,7 @@ def widths(settings: Any, name: str) -> None:
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Check that a word is one of the known ones."""
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, allowed))}.")
+    _validate.one_of(allowed, **{name: value})
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

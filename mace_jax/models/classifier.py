@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, final
+from collections.abc import Callable
+from typing import Any, Literal, final
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +14,18 @@ import optax
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from mace_jax.models import adversarial
 from mace_jax.models._devices import drawn_rows
-from mace_jax.models.adversarial import Pair, descend
+from mace_jax.models.adversarial import Pair
 from mace_jax.models.layers import outputs
 from mace_jax.models.losses import mean_part_loss
 from mace_jax.models.parts import parts_of_rows
 from mace_jax.models.train import in_blocks
 
-__all__ = ["PartClassifier", "part_logits"]
+__all__ = ["PartClassifier", "Updates", "part_logits"]
+
+Updates = Literal["in_turn", "together"]
+"""Whether the classifier learns from synthetic records before a generator moves, or at the same time."""
 
 
 @final
@@ -50,12 +55,25 @@ class PartClassifier:
         parts: Int[Array, " n"],
     ) -> tuple[Any, Any]:
         """One update on records whose parts are known."""
+        return self.moved(adam, weights, moments, *self.answers(weights, records, condition), parts)
 
-        def loss(candidate: Any) -> tuple[Array, Any]:
-            return mean_part_loss(self.logits(candidate, records, condition), parts), candidate
+    def answers(
+        self, weights: Any, records: Float[Array, "n d"], condition: Float[Array, "n c"]
+    ) -> tuple[Float[Array, "n parts"], Callable[[Array], tuple[Any, Array]]]:
+        """Logits, and the function that takes a slope along them back to one along weights and one along records."""
+        return jax.vjp(lambda own, made: self.logits(own, made, condition), weights, records)
 
-        weights, moments, _ = descend(adam, weights, moments, loss)
-        return weights, moments
+    def moved(
+        self,
+        adam: optax.GradientTransformation,
+        weights: Any,
+        moments: Any,
+        logits: Float[Array, "n parts"],
+        taken_back: Callable[[Array], tuple[Any, Array]],
+        parts: Int[Array, " n"],
+    ) -> tuple[Any, Any]:
+        """One update from the two results of ``answers`` at the same weights."""
+        return adversarial.moved(adam, weights, moments, taken_back(jax.grad(mean_part_loss)(logits, parts))[0])
 
     def pretrained(
         self,

@@ -14,7 +14,7 @@ from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings, adversarial
 from mace_jax.models import parts as _parts
 from mace_jax.models._base import AbstractFitted, AbstractSettings
-from mace_jax.models.classifier import part_logits
+from mace_jax.models.classifier import Updates, part_logits
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.losses import Penalty
 from mace_jax.models.networks import AbstractNetworks
@@ -39,6 +39,7 @@ class PIGAN(AbstractSettings):
     share weights; a large one makes their laws equal. Its scale is privGAN's; what it saves are N - 1 generators and
     N - 1 discriminator batches: each step takes one batch, of which every part has an Nth. After the discriminators,
     Q and the generator move together, each against the other as it was, as in InfoGAN: one pass through Q serves both.
+    With ``updates="in_turn"`` Q learns first, as privGAN's privacy discriminator does.
 
     Where D(x, c) is one network with the code as an input, it knows the members of all parts whatever the code, and
     its scores tell them nearly as well as those of a plain GAN. One network per part knows the members of its part
@@ -57,6 +58,7 @@ class PIGAN(AbstractSettings):
         generator_learning_rate: Adam step size of the generator.
         discriminator_learning_rate: Adam step size of the discriminator.
         classifier_learning_rate: Adam step size of Q.
+        updates: ``"together"`` or ``"in_turn"``, see above.
         beta1: Adam's decay of the first moment, in [0, 1).
         batch_size: Records per update, drawn with replacement; equally many of each part, so a multiple of their
             number, or of random parts for a shared discriminator.
@@ -92,6 +94,7 @@ class PIGAN(AbstractSettings):
     generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 5e-4
     classifier_learning_rate: float = 5e-4
+    updates: Updates = "together"
     beta1: float = 0.5
     batch_size: int = 64
     real_target: float = 0.9
@@ -107,6 +110,7 @@ class PIGAN(AbstractSettings):
         _settings.choice("discriminators", self.discriminators, ("per_part", "shared"))
         _validate.positive_int(minimum=0, classifier_pretraining=self.classifier_pretraining)
         _settings.positive(classifier_learning_rate=self.classifier_learning_rate)
+        _settings.choice("updates", self.updates, ("in_turn", "together"))
         adversarial.check(self)
         if self.discriminators == "per_part" and self.batch_size % self.n_parts:
             raise ValueError(
@@ -133,7 +137,7 @@ class PIGAN(AbstractSettings):
             records: Training records, one per row, in any range; images are flattened.
             labels: One integer or string per record; makes all networks conditional on it. Every label is spread
                 evenly over the parts.
-            steps: Updates of the discriminator, each followed by one of Q and of the generator.
+            steps: Updates of the discriminator, each followed by one of Q and one of the generator.
             seed: Seeds the split, the initial weights and every batch.
             progress: Show a bar, if standard error is a terminal.
             checkpoint_dir: Keep the training state here. A run with the same arguments continues from it and ends

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from mace_jax.models import adversarial
 from mace_jax.models._devices import over_devices
 from mace_jax.models.classifier import PartClassifier
-from mace_jax.models.losses import hiding_loss, mean_part_loss, other_parts
+from mace_jax.models.losses import hiding_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
 from mace_jax.models.train import AbstractTrainer
 
@@ -27,7 +27,7 @@ __all__ = ["PIGANTrainer"]
 @final
 @dataclasses.dataclass(frozen=True)
 class PIGANTrainer(AbstractTrainer):
-    """Discriminators, then Q and generator together, on one batch of all parts; records come sorted by part."""
+    """Discriminators, then Q and generator, on one batch of all parts; records come sorted by part."""
 
     settings: PIGAN
     n_features: int
@@ -97,22 +97,25 @@ class PIGANTrainer(AbstractTrainer):
         weights["discriminator"], moments["discriminator"], loss = self.train_discriminators(
             weights["discriminator"], moments["discriminator"], real, fake, condition, label
         )
-        # Q learns and the generator hides at the same time, as in InfoGAN: one pass through Q serves both.
-        part_logits, pull_through = jax.vjp(
-            lambda classifier, records: self.classifier.logits(classifier, records, label), weights["classifier"], fake
-        )
+        if settings.updates == "in_turn":
+            weights["classifier"], moments["classifier"] = self.classifier.learn(
+                adam["classifier"], weights["classifier"], moments["classifier"], fake, label, parts
+            )
+        part_logits, taken_back = self.classifier.answers(weights["classifier"], fake, label)
+        if settings.updates == "together":
+            weights["classifier"], moments["classifier"] = self.classifier.moved(
+                adam["classifier"], weights["classifier"], moments["classifier"], part_logits, taken_back, parts
+            )
         others = other_parts(other_key, parts, settings.n_parts)
         (_, told), (slope, part_slope) = jax.value_and_grad(self.generator_loss, argnums=(0, 1), has_aux=True)(
             fake, part_logits, weights["discriminator"], condition, label, parts, others
         )
         if settings.privacy_ratio:
-            slope = slope + pull_through(part_slope)[1]
-        gradients = {
-            "generator": pull_back(slope)[0],
-            "classifier": pull_through(jax.grad(mean_part_loss)(part_logits, parts))[0],
-        }
-        for name, gradient in gradients.items():
-            weights[name], moments[name] = adversarial.moved(adam[name], weights[name], moments[name], gradient)
+            slope = slope + taken_back(part_slope)[1]
+        (gradient,) = pull_back(slope)
+        weights["generator"], moments["generator"] = adversarial.moved(
+            adam["generator"], weights["generator"], moments["generator"], gradient
+        )
         after = {"parameters": weights, "optimizers": moments, "step": state["step"] + 1}
         return after, jnp.stack([loss, *told])
 

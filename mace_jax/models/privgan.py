@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Literal, final
+from typing import Any, final
 
 import jax
 import numpy as np
@@ -14,15 +14,12 @@ from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings, adversarial
 from mace_jax.models import parts as _parts
 from mace_jax.models._base import AbstractFitted, AbstractSettings
-from mace_jax.models.classifier import part_logits
+from mace_jax.models.classifier import Updates, part_logits
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
 from mace_jax.models.networks import AbstractNetworks
 from mace_jax.models.privgan_trainer import PrivGANTrainer
 
-__all__ = ["FittedPrivGAN", "PrivGAN", "Updates"]
-
-Updates = Literal["in_turn", "together"]
-"""Whether D_p learns before the generators move, or at the same time."""
+__all__ = ["FittedPrivGAN", "PrivGAN"]
 
 
 @final

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 from mace_jax.models import adversarial
 from mace_jax.models._devices import over_devices
 from mace_jax.models.classifier import PartClassifier
-from mace_jax.models.losses import hiding_loss, mean_part_loss, other_parts
+from mace_jax.models.losses import hiding_loss, other_parts
 from mace_jax.models.parts import rows_of_parts
 from mace_jax.models.train import AbstractTrainer
 
@@ -94,14 +94,12 @@ class PrivGANTrainer(AbstractTrainer):
                 weights["privacy"],
                 moments["privacy"],
             )
-        part_logits, pull_through = jax.vjp(
-            lambda privacy, made: self.classifier.logits(privacy, made, given), weights["privacy"], records
-        )
+        part_logits, taken_back = self.classifier.answers(weights["privacy"], records, given)
         if settings.updates == "together":
             weights["privacy"], moments["privacy"] = lax.cond(
                 learns,
-                lambda before, memory: adversarial.moved(
-                    adam["privacy"], before, memory, pull_through(jax.grad(mean_part_loss)(part_logits, whose))[0]
+                lambda before, memory: self.classifier.moved(
+                    adam["privacy"], before, memory, part_logits, taken_back, whose
                 ),
                 lambda before, memory: (before, memory),
                 weights["privacy"],
@@ -118,7 +116,7 @@ class PrivGANTrainer(AbstractTrainer):
             others,
         )
         if settings.privacy_ratio:
-            slope = slope + pull_through(part_slope.reshape(part_logits.shape))[1].reshape(fake.shape)
+            slope = slope + taken_back(part_slope.reshape(part_logits.shape))[1].reshape(fake.shape)
         (gradient,) = pull_back(slope)
         weights["generator"], moments["generator"] = jax.vmap(
             lambda *arguments: adversarial.moved(adam["generator"], *arguments)

@@ -13,6 +13,7 @@ from mace_jax._types import FloatArray
 from mace_jax.attacks import top_n_accuracy
 from mace_jax.bootstrap import bootstrap_roc
 from mace_jax.data import MembershipSample, split_records
+from mace_jax.reproduce._area_row import area_row
 from mace_jax.reproduce._every_attack import Budget, Side, Victim, every_attack
 from mace_jax.reproduce._held_out import bounds, chosen, fixed
 from mace_jax.reproduce._kept import digest, kept, slug
@@ -110,7 +111,9 @@ def _settings(hidden: int) -> dict[str, Any]:
         "PrivGAN(2)": PrivGAN(
             privacy_delay=600, privacy_pretraining=200, privacy_learning_rate=1e-3, real_target=0.95, **widths, **rates
         ),
-        "PIGAN(2)": PIGAN(classifier_learning_rate=1e-3, classifier_pretraining=200, **widths, **rates),
+        "PIGAN(2)": PIGAN(
+            classifier_learning_rate=1e-3, classifier_pretraining=200, updates="in_turn", **widths, **rates
+        ),
         "MetricPrivateVAE": MetricPrivateVAE(vae, training_data="private"),
     }
 
@@ -140,15 +143,7 @@ def _figures(base: Row, attack: str, members: FloatArray, nonmembers: FloatArray
     """Area under the ROC curve and top-n accuracy."""
     seed = base.seed or 0
     area = bootstrap_roc(members, nonmembers, n_resamples=1000, seed=seed)
-    yield dataclasses.replace(
-        base,
-        quantity=f"{attack}: AUC",
-        value=area.auc_estimate,
-        low=area.auc.low,
-        high=area.auc.high,
-        interval=_RECORDS,
-        chance=0.5,
-    )
+    yield area_row(base, f"{attack}: AUC", area, interval=_RECORDS)
     top = top_n_accuracy(members, nonmembers, seed=seed)
     yield dataclasses.replace(
         base,

@@ -117,9 +117,8 @@ def _pigans(common: dict[str, Any], rate: float, pretraining: int) -> dict[str, 
     from mace_jax.models import PIGAN
 
     def kind(weight: float, **options: Any) -> PIGAN:
-        return PIGAN(
-            privacy_ratio=weight, classifier_learning_rate=rate, classifier_pretraining=pretraining, **options, **common
-        )
+        learning = {"classifier_learning_rate": rate, "classifier_pretraining": pretraining, "updates": "in_turn"}
+        return PIGAN(privacy_ratio=weight, **learning, **options, **common)
 
     return {
         "PIGAN(2, weight 1)": kind(1.0),

@@ -166,7 +166,7 @@ def test_it_is_a_model_for_audits_and_files(model, table, tmp_path):
     [
         (lambda: MetricPrivateVAE(vae=3), TypeError, "vae=3 must be the settings of a VAE"),
         (lambda: MetricPrivateVAE(radius=0.0), ValueError, "radius=0.0 must be above 0"),
-        (lambda: MetricPrivateVAE(training_data="x"), ValueError, "training_data='x' is unknown"),
+        (lambda: MetricPrivateVAE(training_data="x"), ValueError, "training_data='x' is not known"),
         (
             lambda: MetricPrivateVAE(SMALL, training_data="dp_sgd").fit([[0.0], [1.0]], steps=1, seed=0),
             ValueError,

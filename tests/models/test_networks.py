@@ -233,7 +233,7 @@ def test_mlp_networks_are_the_widths():
     ("make", "error", "message"),
     [
         (lambda: GAN(networks="conv"), TypeError, "networks must be None or one of MLPNetworks, ConvNetworks"),
-        (lambda: GAN(networks={"kind": "RNN"}), ValueError, "networks kind='RNN' is unknown"),
+        (lambda: GAN(networks={"kind": "RNN"}), ValueError, "networks kind='RNN' is not known"),
         (lambda: GAN(networks=TINY_CONV, generator_hidden=(3,)), ValueError, "has no effect beside networks"),
         (lambda: GAN(adam_eps=0.0), ValueError, "adam_eps=0.0 must be above 0"),
         (lambda: ConvNetworks((30, 32, 3)), ValueError, "pad the records to a multiple of 16"),

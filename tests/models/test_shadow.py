@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from mace_jax._random import key
 from mace_jax.attacks._lira import lira
 from mace_jax.metrics import roc
-from mace_jax.models import _shadow_groups, checkpoint
+from mace_jax.models import FittedVAE, _shadow_groups, checkpoint, load
 from mace_jax.models._shadow_design import balanced_membership
 from mace_jax.models._shadow_groups import batch_rows, bytes_per_model, groups_of
 from mace_jax.models._shadow_network import ShadowTrainer, rescaled_logit
@@ -200,6 +200,15 @@ def test_saved_models_come_back(table, fitted, tmp_path):
     checkpoint.write(tmp_path, checkpoint.MODEL_FILE, {"format": "other"})
     with pytest.raises(ValueError, match="holds no shadow models"):
         FittedShadowModels.load(tmp_path)
+
+
+def test_the_door_to_saved_models_knows_them(table, fitted, tmp_path):
+    fitted.save(tmp_path)
+    again = load(tmp_path)
+    assert type(again) is FittedShadowModels and again.settings == fitted.settings
+    assert (again.included == fitted.included).all() and (again.signal(*table) == fitted.signal(*table)).all()
+    with pytest.raises(ValueError, match="holds no model this version can read"):
+        FittedVAE.load(tmp_path)
 
 
 def test_some_of_the_models(table, fitted):

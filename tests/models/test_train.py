@@ -364,7 +364,7 @@ def test_scoring_checks_its_records(tiny, table):
         (lambda: GAN(generator_learning_rate=0.0), ValueError, "generator_learning_rate=0.0 must be above 0"),
         (lambda: GAN(beta1=1.0), ValueError, "beta1=1.0 must be a probability"),
         (lambda: GAN(real_target=0.5), ValueError, r"real_target=0.5 must lie in \(0.5, 1\]"),
-        (lambda: GAN(scaling="rows"), ValueError, "scaling='rows' is unknown; choose one of 'per_column', 'common'"),
+        (lambda: GAN(scaling="rows"), ValueError, "scaling='rows' is not known; pass one of 'per_column', 'common'"),
         (lambda: VAE(noise_sd=-1.0), ValueError, "noise_sd=-1.0 must be a finite number"),
         (lambda: VAE(beta=-1.0), ValueError, "beta=-1.0 must be a finite number"),
         (lambda: GAN.from_dict({"kind": "VAE"}), ValueError, "kind='VAE' does not belong to GAN"),

@@ -134,9 +134,9 @@ def test_a_convolutional_vae_learns_digits(digits):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(likelihood="poisson"), "likelihood='poisson' is unknown"),
-        (dict(activation="relu"), "activation='relu' is unknown"),
-        (dict(initializer="zeros"), "initializer='zeros' is unknown"),
+        (dict(likelihood="poisson"), "likelihood='poisson' is not known"),
+        (dict(activation="relu"), "activation='relu' is not known"),
+        (dict(initializer="zeros"), "initializer='zeros' is not known"),
         (dict(dropout=1.0), "dropout=1.0 must be a probability"),
         (dict(image_shape=(8, 8)), r"image_shape=\(8, 8\) must be \(height, width, channels\)"),
         (dict(image_shape=(8, 6, 1)), "cannot be halved 2 times"),
