@@ -139,6 +139,7 @@ def score_report(
         ``ScoreReport``; groups with fewer than two records on a side are listed in ``left_out``.
 
     Raises:
+        TypeError: labels that are neither whole numbers nor strings, or some of either.
         ValueError: scores that are NaN or infinite, fewer than two on a side, a rate or prior out of range, or labels
             or masks that do not fit.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import mace_jax
+from mace_jax._audit_predictions import _Parts, _queries
 from mace_jax.attacks import Predictions
 
 QUICK = {"n_permutations": 319, "n_resamples": 200}
@@ -38,6 +39,15 @@ def test_without_a_shadow_model_half_of_the_records_is_attacked(overfit):
     assert any("150 members and 150 non-members" in warning for warning in overfit.warnings)
     assert overfit.settings["thresholds_from"] == "half of the records"
     assert overfit.settings["model_accuracy_on_members"] > overfit.settings["model_accuracy_on_nonmembers"]
+
+
+def test_groups_may_have_names():
+    """The same queries as with numbers: both say the same order of the groups."""
+    numbered = [answers(40, sharpness, seed) for seed, sharpness in enumerate((5.0, 1.5, 4.0, 1.0))]
+    names = np.array(["x", "y", "z"])
+    named = [Predictions(one.labels, logits=one.logits, groups=names[one.labels]) for one in numbered]
+    first, second = (_queries(_Parts(*sides, note=""), sides[2]) for sides in (numbered, named))
+    np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.slow

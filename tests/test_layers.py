@@ -15,6 +15,7 @@ TIERS = {
     "_binomial": 1.1,
     "_validate": 1.1,
     "_random": 1.1,
+    "_row_blocks": 1.1,
     "_progress": 1.1,
     "data": 2.0,
     "neighbors": 2.0,

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mace_jax import _random
+from mace_jax._row_blocks import in_blocks
 from mace_jax._types import FloatArray, Seed
 
 __all__ = ["PROPOSALS", "draw_pool", "refine"]
@@ -63,18 +64,17 @@ def refine(
     of a record depends neither on the others nor on their number.
     """
     key = _random.key(seed, "latent search")
-    found = []
-    for first in range(0, len(records), _BLOCK):
-        rows = np.minimum(np.arange(first, first + _BLOCK), len(records) - 1)
-        with jax.enable_x64(False):
-            targets, codes = (jnp.asarray(part[rows], jnp.float32) for part in (records, starts))
-            if gradients:
-                best = _descend(decode, steps, targets, codes, jnp.float32(learning_rate), jnp.float32(prior_weight))
-            else:
-                best = _propose(decode, steps, targets, codes, jnp.float32(prior_weight), key)
-            made = np.asarray(_decoded(decode, best), np.float64)
-        found.append(made[: len(records) - first])
-    return np.concatenate(found)
+    rate, weight = jnp.float32(learning_rate), jnp.float32(prior_weight)
+
+    def search(targets: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        if gradients:
+            best = _descend(decode, steps, targets, codes, rate, weight)
+        else:
+            best = _propose(decode, steps, targets, codes, weight, key)
+        return np.asarray(_decoded(decode, best), np.float64)
+
+    with jax.enable_x64(False):
+        return in_blocks(search, records.astype(np.float32), starts.astype(np.float32), size=_BLOCK)
 
 
 @functools.partial(jax.jit, static_argnames=("decode",))

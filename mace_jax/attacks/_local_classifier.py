@@ -13,12 +13,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mace_jax import _random, _validate
+from mace_jax._row_blocks import in_blocks
 from mace_jax._types import FloatArray, Seed
 from mace_jax.attacks._inputs import finite_records
 
 __all__ = ["LocalClassifier", "fit_classifier"]
-
-_BLOCK = 256
 
 
 @final
@@ -39,13 +38,9 @@ class LocalClassifier:
                 f"records has {values.shape[1]} columns but the classifier was fitted on {len(self.mean)}."
             )
         scaled = ((values - self.mean) / self.sd).astype(np.float32)
-        found = []
-        for first in range(0, len(scaled), _BLOCK):  # blocks of one shape, so that company does not change a score
-            rows = np.minimum(np.arange(first, first + _BLOCK), len(scaled) - 1)
-            with jax.enable_x64(False):
-                logits = np.asarray(_logits(self.network, self.weights, jnp.asarray(scaled[rows])))
-            found.append(logits[: len(scaled) - first])
-        return np.concatenate(found).astype(np.float64)
+        logits = functools.partial(_logits, self.network, self.weights)
+        with jax.enable_x64(False):
+            return in_blocks(logits, scaled).astype(np.float64)
 
     def __repr__(self) -> str:
         return f"LocalClassifier(features={len(self.mean)})"

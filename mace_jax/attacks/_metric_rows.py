@@ -7,9 +7,10 @@ from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import stats
 
 from mace_jax.attacks._class_thresholds import ClassThresholds
+from mace_jax.attacks._wilson import wilson
 from mace_jax.metrics import Roc
 
 __all__ = ["MetricAttack", "MetricAttacks", "balanced_interval", "permutation_p_value"]
@@ -158,15 +159,11 @@ def balanced_interval(hits: int, n: int, spared: int, m: int, level: float) -> t
     Newcombe's hybrid score method: the distances from each rate to its Wilson limit add up in squares. At 95 % it holds
     between 90 and 99.5 % of the time from 12 records of a kind on, between 94 and 97 % from 60 on, by enumeration.
     """
-    z = float(special.ndtri((1.0 + level) / 2.0))
-    reach = np.zeros(2)
-    for count, total in ((hits, n), (spared, m)):
-        rate = count / total
-        center = (rate + z * z / (2 * total)) / (1 + z * z / total)
-        half = z * np.sqrt(rate * (1 - rate) / total + (z / (2 * total)) ** 2) / (1 + z * z / total)
-        reach += np.square([rate - (center - half), (center + half) - rate])
-    value = 0.5 * (hits / n + spared / m)
-    low, high = value - 0.5 * np.sqrt(reach[0]), value + 0.5 * np.sqrt(reach[1])
+    totals = np.array([n, m])
+    rates = np.array([hits, spared]) / totals
+    lower, upper = wilson([hits, spared], totals, level)
+    value = rates.mean()
+    low, high = value - 0.5 * np.linalg.norm(rates - lower), value + 0.5 * np.linalg.norm(upper - rates)
     return float(max(low, 0.0)), float(min(high, 1.0))
 
 

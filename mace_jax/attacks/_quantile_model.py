@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mace_jax import _random
+from mace_jax._row_blocks import in_blocks
 from mace_jax._types import FloatArray, Seed
 
 __all__ = ["LOG_SD_LIMITS", "pinball", "predict", "train"]
@@ -96,13 +97,9 @@ def _train(
 
 def predict(hidden: tuple[int, ...], levels: tuple[float, ...], weights: Any, features: FloatArray) -> FloatArray:
     """Outputs of the network, in blocks of one shape: company does not change a record's."""
-    n, found = len(features), []
+    apply = functools.partial(_apply, hidden, levels, weights)
     with jax.enable_x64(False):
-        for first in range(0, n, _BLOCK):
-            rows = np.minimum(np.arange(first, first + _BLOCK), n - 1)
-            block = jnp.asarray(features[rows], jnp.float32)
-            found.append(np.asarray(_apply(hidden, levels, weights, block), np.float64)[: n - first])
-    return np.concatenate(found)
+        return in_blocks(apply, features.astype(np.float32), size=_BLOCK).astype(np.float64)
 
 
 @functools.partial(jax.jit, static_argnames=("hidden", "levels"))

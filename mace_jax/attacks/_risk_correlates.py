@@ -12,6 +12,7 @@ from scipy import special, stats
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray
+from mace_jax.attacks._groups import as_groups, same_kind
 from mace_jax.attacks._inputs import finite_records
 from mace_jax.neighbors import knn
 
@@ -106,6 +107,7 @@ def neighbor_distances(
         ``NeighborDistances``.
 
     Raises:
+        TypeError: labels that are neither whole numbers nor strings, or some of either.
         ValueError: labels and records differ in number, or a class has fewer than ``k`` reference records.
 
     Example:
@@ -114,13 +116,14 @@ def neighbor_distances(
         ([5.0, 1.0, 5.0, 1.0], [1.0, 1.0, 3.0, 1.0])
     """
     x = finite_records("features", features)
-    y = _classes("labels", labels, len(x))
+    y = as_groups("labels", labels, len(x))
     k = _validate.positive_int(k=k)
     if (reference is None) != (reference_labels is None):
         raise ValueError("reference and reference_labels go together; pass both or neither.")
     itself = reference is None
     z = x if itself else finite_records("reference", reference)
-    of = y if itself else _classes("reference_labels", reference_labels, len(z))
+    of = y if itself else as_groups("reference_labels", reference_labels, len(z))
+    same_kind(labels=y, reference_labels=of)
     _validate.same_features(features=x, reference=z)
     same = np.empty((len(x), k))
     for one in np.unique(y):
@@ -132,13 +135,6 @@ def neighbor_distances(
             )
         same[mine] = knn(x[mine], z[known], k, exclude_self=itself).distances
     return NeighborDistances(same, np.asarray(knn(x, z, k, exclude_self=itself).distances))
-
-
-def _classes(name: str, value: Any, n: int) -> np.ndarray:
-    labels = np.asarray(value).reshape(-1)
-    if len(labels) != n:
-        raise ValueError(f"{name} has {len(labels)} entries for {n} records; pass one class per record.")
-    return labels
 
 
 def _varied(name: str, value: ArrayLike) -> FloatArray:

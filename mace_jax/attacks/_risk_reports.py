@@ -12,6 +12,7 @@ from scipy import special
 from mace_jax import _validate
 from mace_jax._random import generator
 from mace_jax._types import FloatArray, Seed
+from mace_jax.attacks._wilson import wilson
 
 __all__ = ["RiskCalibration", "risk_calibration", "unit_scores"]
 
@@ -130,13 +131,13 @@ def risk_calibration(
     lower, upper = np.quantile(resampled, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     weight = np.add.reduceat(weights[0] + weights[1], starts)
     count_in, count_out = np.add.reduceat(members, starts), np.add.reduceat(nonmembers, starts)
-    wilson = _wilson(count_in, count_in + count_out, level)
+    limits = wilson(count_in, count_in + count_out, level)
     shift = special.logit(prior) - np.log(n1 / n0)
     return RiskCalibration(
         predicted=np.add.reduceat((weights[0] + weights[1]) * score, starts) / weight,
         observed=np.add.reduceat(weights[0], starts) / weight,
-        observed_low=special.expit(special.logit(wilson[0]) + shift),
-        observed_high=special.expit(special.logit(wilson[1]) + shift),
+        observed_low=special.expit(special.logit(limits[0]) + shift),
+        observed_high=special.expit(special.logit(limits[1]) + shift),
         weight=weight,
         n_members=count_in.astype(np.float64),
         n_nonmembers=count_out.astype(np.float64),
@@ -173,16 +174,6 @@ def _bin_of(score: FloatArray, weight: FloatArray, n_bins: int, binning: str) ->
         return np.minimum((score * n_bins).astype(int), n_bins - 1)
     reached = np.searchsorted(np.cumsum(weight), np.arange(1, n_bins) / n_bins - 1e-12)
     return np.searchsorted(reached, np.arange(len(score)), side="left")
-
-
-def _wilson(hits: np.ndarray, total: np.ndarray, level: float) -> tuple[FloatArray, FloatArray]:
-    """Score limits of a share; every total is above 0."""
-    z = special.ndtri((1.0 + level) / 2.0)
-    share = hits / total
-    center = share + z**2 / (2.0 * total)
-    reach = z * np.sqrt(share * (1.0 - share) / total + z**2 / (4.0 * total**2))
-    low, high = ((center + sign * reach) / (1.0 + z**2 / total) for sign in (-1.0, 1.0))
-    return np.where(hits == 0, 0.0, low), np.where(hits == total, 1.0, high)
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from scipy import special
 
 from mace_jax import _validate
 from mace_jax._types import FloatArray
+from mace_jax.attacks._groups import as_groups, same_kind
 from mace_jax.attacks._risk_bins import ClassBins, class_bins, nearest_filled
 from mace_jax.attacks._risk_forms import Calibration, isotonic_counts, neighbor_counts
 from mace_jax.attacks._risk_limits import end_rule, log_ratio_quantile
@@ -33,7 +34,7 @@ class RiskScores:
     form: str
     pooled: np.ndarray  # (n,) judged by all classes together, since its own class lacks rows on one side
     absent_classes: np.ndarray  # labels without calibration rows on one side, or on both
-    dropped: dict[int, int]  # label: calibration values that rounding of the edges left in no bin
+    dropped: dict[int | str, int]  # label: calibration values that rounding of the edges left in no bin
     shrinkage: float  # records per class and bin that the ratio of all classes was worth
 
     @property
@@ -94,7 +95,7 @@ def privacy_risk_score(
 
     Args:
         shadow_member_values: Values of the calibration model's members, ``(m,)``: modified entropy, entropy or loss.
-        shadow_member_labels: Their classes, integers.
+        shadow_member_labels: Their classes, whole numbers or strings.
         shadow_nonmember_values: Values of its non-members, ``(m',)``.
         shadow_nonmember_labels: Their classes.
         values: The same statistic of the records under audit, from the attacked model, ``(n,)``.
@@ -122,7 +123,7 @@ def privacy_risk_score(
 
     Raises:
         ValueError: values are not finite, negative on a log axis, or of another number than the labels.
-        TypeError: labels are not integers.
+        TypeError: labels that are neither whole numbers nor strings, or some of either.
 
     Bias: the score is calibrated over records of a bin, not record by record, and only as far as the calibration model
     resembles the attacked one.
@@ -139,11 +140,12 @@ def privacy_risk_score(
     inside = _validate.scores(shadow_member_values=shadow_member_values)
     outside = _validate.scores(shadow_nonmember_values=shadow_nonmember_values)
     scored = _validate.scores(values=values)
-    known_labels = [
-        _labels(inside, shadow_member_labels=shadow_member_labels),
-        _labels(outside, shadow_nonmember_labels=shadow_nonmember_labels),
-        _labels(scored, labels=labels),
-    ]
+    known_labels = {
+        "shadow_member_labels": as_groups("shadow_member_labels", shadow_member_labels, len(inside)),
+        "shadow_nonmember_labels": as_groups("shadow_nonmember_labels", shadow_nonmember_labels, len(outside)),
+        "labels": as_groups("labels", labels, len(scored)),
+    }
+    same_kind(**known_labels)
     bins = _validate.positive_int(bins=bins)
     prior = _validate.in_open_unit(prior=prior)
     smoothing = _validate.non_negative(smoothing=smoothing)
@@ -157,7 +159,7 @@ def privacy_risk_score(
         raise ValueError(f"shrinkage={shrinkage!r} is for form='bins'; leave it out with form={form!r}.")
     if edges == "log" and form == "bins" and not parity:
         _not_negative(shadow_member_values=inside, shadow_nonmember_values=outside, values=scored)
-    classes, codes = np.unique(np.concatenate(known_labels), return_inverse=True)
+    classes, codes = np.unique(np.concatenate(list(known_labels.values())), return_inverse=True)
     in_codes, out_codes, own = np.split(codes.reshape(-1), np.cumsum([len(inside), len(outside)]))
     counts = class_bins(
         inside, in_codes, outside, out_codes, len(classes), bins=bins, log=edges == "log", parity=parity
@@ -186,7 +188,7 @@ def privacy_risk_score(
         form=form,
         pooled=counts.absent[own],
         absent_classes=classes[counts.absent],
-        dropped={int(classes[c]): int(lost[c]) for c in np.flatnonzero(lost)},
+        dropped={classes[c].item(): int(lost[c]) for c in np.flatnonzero(lost)},
         shrinkage=used,
     )
 
@@ -264,17 +266,6 @@ def _calibration(
     values, codes = np.concatenate([inside, outside]), np.concatenate([in_codes, out_codes])
     member = np.arange(len(values)) < len(inside)
     return np.tile(values, 2), np.concatenate([codes, np.full_like(codes, n_classes)]), np.tile(member, 2)
-
-
-def _labels(values: FloatArray, **argument: Any) -> np.ndarray:
-    """One integer class per value."""
-    ((name, given),) = argument.items()
-    labels = np.asarray(given).reshape(-1)
-    if labels.dtype.kind not in "iub":
-        raise TypeError(f"{name} has dtype {labels.dtype}; pass integer classes.")
-    if len(labels) != len(values):
-        raise ValueError(f"{name} has {len(labels)} entries but its values {len(values)}; pass one class per value.")
-    return labels.astype(np.int64)
 
 
 def _not_negative(**arguments: FloatArray) -> None:

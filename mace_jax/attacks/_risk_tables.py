@@ -88,6 +88,7 @@ def risk_table(
         ``RiskTable``.
 
     Raises:
+        TypeError: labels that are neither whole numbers nor strings, or some of either.
         ValueError: scores outside [0, 1], or labels or masks of another length.
 
     References: Clopper and Pearson (1934).

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mace_jax.attacks._groups import as_groups, plain, same_kind
+
 __all__ = ["Masks", "groups_of"]
 
 Masks = tuple[np.ndarray, np.ndarray]
@@ -22,6 +24,7 @@ def groups_of(
     """Masks of ``"all"``, of ``"class 3"`` and the like, and of each slice; ``sizes`` are those of the two sides.
 
     Raises:
+        TypeError: labels that are neither whole numbers nor strings, or some of either.
         ValueError: labels of one side alone, labels or masks of another length, or a slice with a name that is taken.
     """
     groups: dict[str, Masks] = {"all": (np.ones(sizes[0], bool), np.ones(sizes[1], bool))}
@@ -40,11 +43,10 @@ def _classes(
         return {}
     if member_labels is None or nonmember_labels is None:
         raise ValueError("member_labels and nonmember_labels go together; pass both or neither.")
-    labels = np.asarray(member_labels).reshape(-1), np.asarray(nonmember_labels).reshape(-1)
-    for name, size, own in zip(("member_labels", "nonmember_labels"), sizes, labels, strict=True):
-        if size != len(own):
-            raise ValueError(f"{name} has {len(own)} entries for {size} records; pass one class per record.")
-    return {f"class {one}": (labels[0] == one, labels[1] == one) for one in np.unique(np.concatenate(labels)).tolist()}
+    ours = as_groups("member_labels", member_labels, sizes[0])
+    theirs = as_groups("nonmember_labels", nonmember_labels, sizes[1])
+    same_kind(member_labels=ours, nonmember_labels=theirs)
+    return {f"class {one}": (ours == one, theirs == one) for one in plain(np.union1d(ours, theirs))}
 
 
 def _checked(name: str, sizes: Sequence[int], masks: tuple[ArrayLike, ArrayLike]) -> Masks:

@@ -16,11 +16,32 @@ from mace_jax.models._training_data import TrainingData
 from mace_jax.models.encoding import Labels, Scaling
 from mace_jax.models.train import AbstractTrainer, Trained, train
 
-__all__ = ["AbstractDecoder", "AbstractFitted", "AbstractSettings"]
+__all__ = ["AbstractDecoder", "AbstractFitted", "AbstractNoiseMap", "AbstractPlain", "AbstractSettings"]
 
 
-class AbstractSettings(abc.ABC):
-    """Settings of a model: plain values with a JSON round trip, and ``fit``."""
+class AbstractPlain(abc.ABC):
+    """Settings: plain values, checked, with a JSON round trip."""
+
+    @abc.abstractmethod
+    def __post_init__(self) -> None:
+        """Check every setting; lists become tuples."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; ``from_dict`` reads them back."""
+        return _settings.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Settings from ``to_dict``.
+
+        Raises:
+            ValueError: the dictionary is of another model or holds an unknown setting.
+        """
+        return cls(**_settings.from_dict(cls, values))
+
+
+class AbstractSettings(AbstractPlain):
+    """Settings of a generative model, and ``fit``."""
 
     @abc.abstractmethod
     def fit(
@@ -35,19 +56,6 @@ class AbstractSettings(abc.ABC):
         devices: int = 1,
     ) -> Any:
         """Train on ``records``."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``from_dict`` reads them back."""
-        return _settings.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another model or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
 
     def _train(self, trainer: AbstractTrainer, data: TrainingData, **options: Any) -> Trained:
         """The training loop under this model's name and settings; ``options`` are those of ``fit``."""
@@ -88,19 +96,17 @@ class AbstractFitted(abc.ABC):
         return self.scaling.to_unit(_settings.model_records(records, len(self.scaling.low)))
 
 
-class AbstractDecoder(AbstractFitted):
+class AbstractNoiseMap(AbstractFitted):
     """A trained model with one map from noise to records."""
 
-    settings: Any
+    @property
+    @abc.abstractmethod
+    def latent_dim(self) -> int:
+        """Length of the noise that ``decode_noise`` takes."""
 
     @abc.abstractmethod
     def _decode_unit(self, noise: Array, one_hot: Array) -> Array:
-        """Records of the unit cube, by the trained weights."""
-
-    @property
-    def latent_dim(self) -> int:
-        """Length of the noise that ``decode_noise`` takes."""
-        return self.settings.latent_dim
+        """Records as the model scales them, by the trained weights."""
 
     def decode_noise(self, noise: Any, *, label: Any = None) -> Array:
         """Records of given noise in the units of the training records, as a function JAX can trace and differentiate.
@@ -116,3 +122,14 @@ class AbstractDecoder(AbstractFitted):
             ValueError: noise of another width, or a missing or unknown label.
         """
         return decode_noise(self._decode_unit, noise, self.latent_dim, self.scaling, self.labels, label)
+
+
+class AbstractDecoder(AbstractNoiseMap):
+    """One whose settings say how long the noise is."""
+
+    settings: Any
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of the noise that ``decode_noise`` takes."""
+        return self.settings.latent_dim

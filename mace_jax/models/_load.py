@@ -10,12 +10,22 @@ from mace_jax.models.gan import FittedGAN
 from mace_jax.models.metric_vae import FittedMetricPrivateVAE
 from mace_jax.models.pigan import FittedPIGAN
 from mace_jax.models.privgan import FittedPrivGAN
+from mace_jax.models.shadow import FittedShadowModels
 from mace_jax.models.vae import FittedVAE
 from mace_jax.models.wgan_gp import FittedWGANGP
 
 __all__ = ["load"]
 
-Fitted = FittedFlow | FittedGAN | FittedMetricPrivateVAE | FittedPIGAN | FittedPrivGAN | FittedVAE | FittedWGANGP
+Fitted = (
+    FittedFlow
+    | FittedGAN
+    | FittedMetricPrivateVAE
+    | FittedPIGAN
+    | FittedPrivGAN
+    | FittedShadowModels
+    | FittedVAE
+    | FittedWGANGP
+)
 
 _KINDS: dict[str, type[Fitted]] = {
     "Flow": FittedFlow,
@@ -23,6 +33,7 @@ _KINDS: dict[str, type[Fitted]] = {
     "MetricPrivateVAE": FittedMetricPrivateVAE,
     "PIGAN": FittedPIGAN,
     "PrivGAN": FittedPrivGAN,
+    "ShadowModels": FittedShadowModels,
     "VAE": FittedVAE,
     "WGANGP": FittedWGANGP,
 }

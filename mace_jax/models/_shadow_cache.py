@@ -12,10 +12,9 @@ import numpy as np
 
 from mace_jax._types import FloatArray
 from mace_jax.models import checkpoint
-from mace_jax.models._shadow_groups import Group, float32
-from mace_jax.models._shadow_network import ShadowTrainer
+from mace_jax.models._shadow_groups import Group
 
-__all__ = ["Cache", "check_shapes", "open_cache"]
+__all__ = ["Cache", "open_cache"]
 
 _FORMAT = "shadow models 1"  # to be raised when the same arguments lead to other models
 
@@ -87,12 +86,3 @@ def open_cache(
     )
     run = checkpoint.fingerprint(about, unit, classes, included)
     return Cache(Path(directory), run)
-
-
-def check_shapes(directory: Any, trainer: ShadowTrainer, parameters: Any, n_models: int) -> None:
-    """Refuse weights that do not fit the settings they were saved with."""
-    with float32():
-        expected = jax.eval_shape(trainer.initial, jax.random.key(0))[0]
-    found = jax.tree.map(lambda leaf: (leaf.shape, str(leaf.dtype)), parameters)
-    if found != jax.tree.map(lambda leaf: ((n_models, *leaf.shape), str(leaf.dtype)), expected):
-        raise ValueError(f"the weights in {directory} do not fit their settings; the file is damaged: save it again.")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from typing import Any, final
 
 import jax
@@ -18,8 +17,9 @@ from jaxtyping import Array
 from mace_jax import _random
 from mace_jax._types import FloatArray
 from mace_jax.models._shadow_network import CALL, ShadowTrainer, advance, begin
+from mace_jax.models.train import float32
 
-__all__ = ["Group", "batch_rows", "bytes_per_model", "float32", "groups_of", "train_groups", "workers"]
+__all__ = ["Group", "batch_rows", "bytes_per_model", "groups_of", "train_groups", "workers"]
 
 CACHE_BYTES = 8 * 2**20
 """On a processor, a group whose weights and moments are larger than this runs slower than its models one by one."""
@@ -33,13 +33,6 @@ class Group:
     models: tuple[int, ...]
     weights: Any  # leaves (models, ...)
     losses: FloatArray  # (models, calls)
-
-
-@contextmanager
-def float32() -> Iterator[None]:
-    """The same arithmetic whatever the caller's precision."""
-    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 def workers() -> int:

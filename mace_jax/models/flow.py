@@ -8,13 +8,12 @@ import os
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings
-from mace_jax.models._base import AbstractFitted, AbstractSettings
-from mace_jax.models._decode import decode_noise
+from mace_jax.models._base import AbstractNoiseMap, AbstractSettings
 from mace_jax.models._training_data import training_data
 from mace_jax.models.encoding import Labels, Scaling
 from mace_jax.models.flow_trainer import FlowTrainer, draw_rows, log_density_rows
@@ -109,17 +108,16 @@ class Flow(AbstractSettings):
                 another run.
             FloatingPointError: the loss became infinite or NaN.
         """
-        data = training_data(records, labels, scaling="per_column", check_width=_any, steps=steps, seed=seed)
-        standard = _standardization(_validate.as_records(records=records))
-        data = data._replace(unit=standard.to_unit(_validate.as_records(records=records)), scaling=standard)
+        data = training_data(records, labels, scaling=_standardization, check_width=_any, steps=steps, seed=seed)
         trainer = FlowTrainer(self, data.unit.shape[1], len(data.labels))
         trained = self._train(trainer, data, progress=progress, checkpoint_dir=checkpoint_dir, devices=devices)
-        return FittedFlow(self, trained.parameters, standard, data.labels, data.steps, data.seed, trained.history)
+        fitted = data.scaling, data.labels, data.steps, data.seed, trained.history
+        return FittedFlow(self, trained.parameters, *fitted)
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class FittedFlow(AbstractFitted):
+class FittedFlow(AbstractNoiseMap):
     """A trained flow: density, noise and samples.
 
     ``scaling`` holds mean and standard deviation of every column. ``history`` has one row per chunk of training steps:
@@ -178,21 +176,8 @@ class FittedFlow(AbstractFitted):
         """Length of the noise: the number of columns."""
         return len(self.scaling.low)
 
-    def decode_noise(self, noise: Any, *, label: Any = None) -> Float[Array, "n d"]:
-        """Records of given noise in the units of the training records, as a function JAX can trace and differentiate.
-
-        Args:
-            noise: One row of ``latent_dim`` numbers per record, standard normal in ``sample``.
-            label: Label of all rows, needed by a conditional model.
-
-        Returns:
-            JAX array ``(n, d)`` in float32; each row depends on its noise alone.
-
-        Raises:
-            ValueError: noise of another width, or a missing or unknown label.
-        """
-        decode = functools.partial(self._trainer.from_noise, self.parameters)
-        return decode_noise(decode, noise, self.latent_dim, self.scaling, self.labels, label)
+    def _decode_unit(self, noise: Array, one_hot: Array) -> Array:
+        return self._trainer.from_noise(self.parameters, noise, one_hot)
 
     @classmethod
     def _origin(cls) -> tuple[Any, Any, tuple[str, ...]]:
@@ -212,7 +197,6 @@ def _any(_width: int) -> None:
 
 def _standardization(values: FloatArray) -> Scaling:
     """Mean and standard deviation of every column; an error where one is constant."""
-    values = np.asarray(values, np.float64)
     mean, sd = values.mean(axis=0), values.std(axis=0)
     constant = np.flatnonzero(sd <= _CONSTANT * np.abs(values).max(axis=0))
     if len(constant):

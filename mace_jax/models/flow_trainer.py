@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from mace_jax import _random
 from mace_jax.models._devices import drawn_rows
+from mace_jax.models._row_noise import row_noise
 from mace_jax.models.flow_layers import Conditioner, couple, n_outputs, uncouple
 from mace_jax.models.train import AbstractTrainer
 
@@ -149,6 +150,4 @@ def draw_rows(
     trainer: FlowTrainer, parameters: Any, key: Array, rows: Int[Array, " n"], one_hot: Float[Array, "n c"]
 ) -> Float[Array, "n d"]:
     """Standardized records; the noise of a row depends on the key and the row's number."""
-    size = (trainer.n_features,)
-    noise = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
-    return trainer.from_noise(parameters, noise, one_hot)
+    return trainer.from_noise(parameters, row_noise(key, rows, trainer.n_features), one_hot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,21 +15,22 @@ from numpy.typing import NDArray
 from mace_jax import _random, _validate
 from mace_jax._progress import open_stages
 from mace_jax._types import FloatArray, Seed
-from mace_jax.models import _settings, _shadow_cache, checkpoint
+from mace_jax.models import _files, _settings, _shadow_cache
+from mace_jax.models._base import AbstractPlain
 from mace_jax.models._shadow_design import balanced_membership, checked_membership
-from mace_jax.models._shadow_groups import Group, float32, groups_of, train_groups
+from mace_jax.models._shadow_groups import Group, groups_of, train_groups
 from mace_jax.models._shadow_network import ACTIVATIONS, Output, ShadowTrainer, evaluate
 from mace_jax.models.encoding import Labels, Scaling, ScalingKind
+from mace_jax.models.train import float32
 
 __all__ = ["FittedShadowModels", "ShadowModels"]
 
 _BLOCK = 1024
-_FORMAT = "mace_jax shadow models 1"
 
 
 @final
 @dataclasses.dataclass(frozen=True)
-class ShadowModels:
+class ShadowModels(AbstractPlain):
     """Settings of classifiers (multilayer perceptrons) that differ in their members and in their randomness alone.
 
     Each minimizes the mean cross-entropy of its members by AdamW; a batch is drawn with replacement. The model under
@@ -169,19 +169,6 @@ class ShadowModels:
         parameters = jax.tree.map(lambda *leaves: np.stack(leaves), *weights)
         return FittedShadowModels(self, parameters, scaling, coding, members, number, np.stack(losses))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON; ``from_dict`` reads them back."""
-        return _settings.to_dict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Settings from ``to_dict``.
-
-        Raises:
-            ValueError: the dictionary is of another kind or holds an unknown setting.
-        """
-        return cls(**_settings.from_dict(cls, values))
-
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -262,22 +249,7 @@ class FittedShadowModels:
 
     def save(self, directory: str | os.PathLike[str]) -> Path:
         """Write all models into ``directory`` (one file, replaced atomically) and return the file's path."""
-        about = {
-            "settings": self.settings.to_dict(),
-            "seed": str(self.seed),
-            "label_values": list(self.labels.values),
-            "label_shares": list(self.labels.shares),
-        }
-        content = {
-            "format": _FORMAT,
-            "about": json.dumps(about),
-            "low": self.scaling.low,
-            "span": self.scaling.span,
-            "included": self.included,
-            "losses": self.losses,
-            "parameters": self.parameters,
-        }
-        return checkpoint.write(directory, checkpoint.MODEL_FILE, content)
+        return _files.write(self, directory, "shadow models", {}, included=self.included, losses=self.losses)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Self:
@@ -287,17 +259,14 @@ class FittedShadowModels:
             FileNotFoundError: nothing was saved there.
             ValueError: the file is damaged or holds something else.
         """
-        content = checkpoint.read(directory, checkpoint.MODEL_FILE)
-        if content.get("format") != _FORMAT:
-            raise ValueError(f"{directory} holds no shadow models of this version (format {content.get('format')!r}).")
-        about = json.loads(content["about"])
-        labels = Labels(tuple(about["label_values"]), tuple(about["label_shares"]))
-        settings = ShadowModels.from_dict(about["settings"])
-        trainer = ShadowTrainer(settings, len(content["low"]), len(labels))
-        _shadow_cache.check_shapes(directory, trainer, content["parameters"], len(content["included"]))
-        scaling = Scaling(content["low"], content["span"])
-        rest = content["included"], int(about["seed"]), content["losses"]
-        return cls(settings, content["parameters"], scaling, labels, *rest)
+        content, about = _files.read(directory, "shadow models")
+        known, included = _files.parts(content, about, ShadowModels), content["included"]
+        trainer = ShadowTrainer(known["settings"], len(known["scaling"].low), len(known["labels"]))
+        with float32():
+            keys = jax.random.split(jax.random.key(0), len(included))
+            expected = jax.eval_shape(jax.vmap(trainer.initial), keys)[0]
+        _files.check_weights(directory, "their", known["parameters"], expected)
+        return cls(**known, included=included, losses=content["losses"])
 
     def _of_each(self, output: Output, records: Any, labels: Any) -> FloatArray:
         """One row per model, in blocks of one shape: a record's value does not depend on its company."""

@@ -19,11 +19,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from mace_jax import _random
+from mace_jax._row_blocks import BLOCK, in_blocks
 from mace_jax._types import ProgressBar
 from mace_jax.models import checkpoint
 from mace_jax.models._devices import mesh_of, on_every, sharing
 
-__all__ = ["BLOCK", "CHUNK", "AbstractTrainer", "Trained", "in_blocks", "train"]
+__all__ = ["BLOCK", "CHUNK", "AbstractTrainer", "Trained", "float32", "in_blocks", "train"]
 
 CHUNK = 250
 """Steps per row of the history, and the most steps per call into compiled code."""
@@ -36,9 +37,6 @@ CALL_SECONDS = 10.0
 
 CHECKPOINT_SECONDS = 30.0
 """Time between checkpoints: what a killed run loses, beside the call it was in."""
-
-BLOCK = 256
-"""Rows per call when a fitted model samples or scores; it bounds memory and fixes every matrix shape."""
 
 
 class AbstractTrainer(abc.ABC):
@@ -124,7 +122,7 @@ def train(
     by ``over_devices``; otherwise all of them do the same work.
     """
     mesh = mesh_of(devices)
-    with _float32():
+    with float32():
         state = _initial(trainer, _random.key(seed, "initial weights"))
     run = checkpoint.fingerprint({"settings": settings, "seed": str(seed)}, records, one_hot)
     point = _Point(0, state, np.zeros(len(trainer.losses), np.float32), ())
@@ -140,7 +138,7 @@ def train(
             while point.done < steps:
                 stop = min(steps, point.done + call, (point.done // CHUNK + 1) * CHUNK)
                 began = time.monotonic()
-                with _float32():
+                with float32():
                     bounds = jnp.int32(point.done), jnp.int32(stop)
                     state, totals = _advance(trainer, mesh, point.state, point.totals, *on_device, key, *bounds)
                 after = _after(point, stop, state, np.asarray(totals))
@@ -176,20 +174,6 @@ def _with_rest(point: _Point, length: int = 0) -> tuple[tuple[float, ...], ...]:
     if not length:
         return point.history
     return (*point.history, (point.done, *map(float, point.totals / np.float32(length))))
-
-
-def in_blocks(apply: Any, *rows: np.ndarray) -> np.ndarray:
-    """``apply`` to blocks of ``BLOCK`` rows; the last block repeats its last row and drops the results.
-
-    Every call has the same shapes, so a row's result does not depend on how many rows came with it.
-    """
-    n = len(rows[0])
-    results = []
-    for start in range(0, n, BLOCK):
-        places = np.minimum(np.arange(start, start + BLOCK), n - 1)
-        block = np.asarray(apply(*(array[places] for array in rows)))
-        results.append(block[: n - start])
-    return np.concatenate(results)
 
 
 class _Keeper:
@@ -241,7 +225,7 @@ def _resume(directory: str | os.PathLike[str], run: str, start: _Point, steps: i
 
 
 @contextmanager
-def _float32() -> Iterator[None]:
+def float32() -> Iterator[None]:
     """The same arithmetic whatever the caller's precision: Adam raises floats to integer step counts."""
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
         yield

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from mace_jax.models._row_noise import row_noise
 from mace_jax.models.vae_trainer import VAETrainer, gaussian_divergence, squared_error
 
 __all__ = ["decode_rows", "encode_rows", "evaluate_rows", "generate_rows"]
@@ -36,9 +37,7 @@ def generate_rows(
     trainer: VAETrainer, parameters: Any, key: Array, rows: Int[Array, " n"], one_hot: Float[Array, "n c"]
 ) -> Float[Array, "n d"]:
     """Records in the unit cube; the code of a row depends on the key and the row's number."""
-    size = (trainer.settings.latent_dim,)
-    codes = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
-    return trainer.decode(parameters, codes, one_hot)
+    return trainer.decode(parameters, row_noise(key, rows, trainer.settings.latent_dim), one_hot)
 
 
 @functools.partial(jax.jit, static_argnames=("trainer",))

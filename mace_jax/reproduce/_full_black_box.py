@@ -10,6 +10,7 @@ import numpy as np
 from mace_jax.attacks import gan_leaks
 from mace_jax.bootstrap import bootstrap_roc
 from mace_jax.data import split_records
+from mace_jax.reproduce._area_row import area_row
 from mace_jax.reproduce._kept import digest, kept
 from mace_jax.reproduce._row import Row
 from mace_jax.reproduce._run import Run
@@ -93,16 +94,8 @@ def _figures(base: Row, scores: dict[str, np.ndarray], areas: dict[str, list[flo
         found = bootstrap_roc(scores[kind][:size], scores[kind][size:], n_resamples=_N_RESAMPLES, seed=seed)
         values.append(found.auc_estimate)
         replicates.append(found.auc.distribution)
-        yield dataclasses.replace(
-            base,
-            quantity=f"full black box{kind}: AUC",
-            value=found.auc_estimate,
-            low=found.auc.low,
-            high=found.auc.high,
-            interval=_RECORDS,
-            chance=0.5,
-            accepted=(0.95, None) if n == min(_MEMBERS) else None,
-        )
+        claimed = (0.95, None) if n == min(_MEMBERS) else None
+        yield area_row(base, f"full black box{kind}: AUC", found, interval=_RECORDS, accepted=claimed)
     for place, kind in enumerate(_KINDS[1:], start=1):
         low, high = np.quantile(replicates[place] - replicates[0], [0.025, 0.975])
         yield dataclasses.replace(

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from mace_jax.bootstrap import bootstrap_roc
 from mace_jax.data import split_records
 from mace_jax.queries import NearestSynthetic
+from mace_jax.reproduce._area_row import area_row
 from mace_jax.reproduce._row import Row
 from mace_jax.reproduce._run import Run
 from mace_jax.utility._downstream import fit_classifier
@@ -77,15 +78,7 @@ def metric_private_vae(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
 
 def _area(base: Row, quantity: str, members: np.ndarray, nonmembers: np.ndarray) -> Row:
     found = bootstrap_roc(members, nonmembers, n_resamples=1000, seed=base.seed or 0)
-    return dataclasses.replace(
-        base,
-        quantity=quantity,
-        value=found.auc_estimate,
-        low=found.auc.low,
-        high=found.auc.high,
-        interval="records under this model",
-        chance=0.5,
-    )
+    return area_row(base, quantity, found, interval="records under this model")
 
 
 def _confidence(classifier: Any, records: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -11,11 +11,13 @@ import numpy as np
 from mace_jax._random import generator
 from mace_jax._types import FloatArray
 from mace_jax.attacks._lira import lira
+from mace_jax.attacks._population import population_attack
 from mace_jax.attacks._quantile import quantile_attack
 from mace_jax.attacks._rmia import rmia, tune_a
 from mace_jax.bootstrap import bootstrap_roc
 from mace_jax.data import split_records
 from mace_jax.metrics import roc
+from mace_jax.reproduce._area_row import area_row
 from mace_jax.reproduce._row import Row
 from mace_jax.reproduce._run import Run
 
@@ -172,7 +174,9 @@ def _scores(run: Run, setting: _Setting, audit: _Audit, seed: int) -> dict[str, 
 
         each = {
             _LOSS: own,
-            "population attack, by class": _by_class(own, audit.labels, population, audit.population_labels),
+            "population attack, by class": -population_attack(
+                own, population, labels=audit.labels, population_labels=audit.population_labels, min_count=1
+            ).p_values,
             "quantile regression": quantile_attack(
                 audit.features, own, audit.population_features, population, alpha=setting.quantile_rate, seed=seed
             ),
@@ -189,16 +193,6 @@ def _scores(run: Run, setting: _Setting, audit: _Audit, seed: int) -> dict[str, 
     return {name: np.stack(scores) for name, scores in found.items()}
 
 
-def _by_class(own: FloatArray, labels: np.ndarray, population: FloatArray, others: np.ndarray) -> FloatArray:
-    """Minus the share of population records of the class with a signal at least as high, the record counted in."""
-    found = np.empty(len(own))
-    for label in np.unique(labels):
-        known, mine = np.sort(population[others == label]), labels == label
-        above = len(known) - np.searchsorted(known, own[mine], side="left")
-        found[mine] = -(1.0 + above) / (1.0 + len(known))
-    return found
-
-
 def _figures(base: Row, setting: _Setting, attack: str, scores: FloatArray, included: np.ndarray) -> Iterator[Row]:
     """Area and TPRs, all targets together; a record that several targets saw is one unit."""
     ids = np.broadcast_to(np.arange(included.shape[1]), included.shape)
@@ -211,9 +205,7 @@ def _figures(base: Row, setting: _Setting, attack: str, scores: FloatArray, incl
         seed=base.seed or 0,
     )
     row = dataclasses.replace(base, model=f"{attack}: {base.model}", interval="records under these targets")
-    yield dataclasses.replace(
-        row, quantity="AUC", value=found.auc_estimate, low=found.auc.low, high=found.auc.high, chance=0.5
-    )
+    yield area_row(row, "AUC", found)
     for rate, value, result in zip(_RATES, found.tpr_estimates, found.tpr, strict=True):
         yield dataclasses.replace(
             row, quantity=f"TPR at FPR {rate:g}", value=value, low=result.low, high=result.high, chance=rate

@@ -138,6 +138,10 @@ def test_tables_by_class_and_slice_are_those_of_the_parts():
         table.of("class 9")
     with pytest.raises(ValueError, match="go together"):
         risk_table(members, nonmembers, member_labels=y)
+    with pytest.raises(TypeError, match="member_labels are whole numbers but nonmember_labels are strings"):
+        risk_table(members, nonmembers, member_labels=y, nonmember_labels=z.astype(str))
+    with pytest.raises(ValueError, match=r"nonmember_labels has shape \(80,\), but there are 60 records"):
+        risk_table(members, nonmembers, member_labels=y, nonmember_labels=y)
     with pytest.raises(ValueError, match="two masks"):
         risk_table(members, nonmembers, slices={"bad": (masks[0][:3], masks[1])})
 

@@ -288,13 +288,24 @@ def test_isotonic_scores_fall_with_the_value_and_turn_around_on_request():
         assert (np.diff(down.posterior[y == label][own]) <= 1e-12).all()
 
 
+def test_classes_may_have_names():
+    inside, in_y, outside, out_y, values, y = problem(0)
+    names = np.array(["bird", "cat", "deer", "dog"])  # in the order of the numbers
+    named = privacy_risk_score(inside, names[in_y], outside, names[out_y], values, names[y], parity=True)
+    numbered = privacy_risk_score(inside, in_y, outside, out_y, values, y, parity=True)
+    np.testing.assert_array_equal(named.posterior, numbered.posterior)
+    assert named.dropped == {names[number]: lost for number, lost in numbered.dropped.items()}
+    with pytest.raises(TypeError, match="shadow_member_labels are whole numbers but labels are strings"):
+        privacy_risk_score(inside, in_y, outside, out_y, values, names[y])
+
+
 def test_bad_input_is_named():
     inside, in_y, outside, out_y, values, y = problem(0)
     with pytest.raises(ValueError, match="shadow_member_values has negative values"):
         privacy_risk_score(-inside, in_y, outside, out_y, values, y)
-    with pytest.raises(ValueError, match="labels has 3 entries"):
+    with pytest.raises(ValueError, match=r"labels has shape \(3,\)"):
         privacy_risk_score(inside, in_y, outside, out_y, values, y[:3])
-    with pytest.raises(TypeError, match="shadow_nonmember_labels has dtype"):
+    with pytest.raises(TypeError, match="shadow_nonmember_labels must be whole numbers or strings"):
         privacy_risk_score(inside, in_y, outside, out_y * 0.5, values, y)
     with pytest.raises(ValueError, match="values has NaN"):
         privacy_risk_score(inside, in_y, outside, out_y, np.where(y == 0, np.nan, values), y)

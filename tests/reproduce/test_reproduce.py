@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 
@@ -67,6 +68,37 @@ def test_seeds_are_summarized_by_a_t_interval():
     assert (summary.value, summary.low, summary.high) == pytest.approx((np.mean(values), low, high))
     assert summary.seed is None
     assert list(over_seeds([row(0.5), row(None)])) == []
+
+
+@pytest.mark.parametrize(
+    ("quantity", "limits"),
+    [
+        ("TPR at FPR 0.001", (0.0, 1.0)),
+        ("gan leaks: AUC", (0.0, 1.0)),
+        ("AUC of the distance to the nearest released record", (0.0, 1.0)),
+        ("white-box top-n, mean over discriminators", (0.0, 1.0)),
+        ("accuracy on non-members", (0.0, 1.0)),
+        ("reconstruction: accuracy, single", (0.0, 1.0)),
+        ("downstream accuracy", (0.0, 1.0)),
+        ("recall", (0.0, 1.0)),
+        ("Frechet distance of pixels from 0 to 1", (0.0, None)),
+        ("TPR at FPR 0.001 of LiRA over that of the loss attack", (0.0, None)),
+        ("full black box: AUC minus that without", (None, None)),
+        ("accuracy on members minus that on others", (None, None)),
+        ("share of the GAN's excess over chance, mean over discriminators", (None, None)),
+        ("recall of something new", (None, None)),
+    ],
+)
+def test_limits_over_seeds_stay_in_the_range_of_the_quantity(quantity, limits):
+    """Two values far apart: the t interval reaches from -4.9 to 5.9."""
+    rows = [dataclasses.replace(row(value, seed), quantity=quantity) for seed, value in enumerate((0.1, 0.95))]
+    (summary,) = over_seeds(rows)
+    reach = stats.t.ppf(0.975, 1) * 0.425
+    low, high = (0.525 + sign * reach if limit is None else limit for sign, limit in zip((-1, 1), limits, strict=True))
+    assert (summary.low, summary.high) == pytest.approx((low, high))
+    assert summary.interval.endswith(", cut to its range") is (limits != (None, None))
+    (beyond,) = over_seeds([dataclasses.replace(one, value=-one.value) for one in rows])  # of some other kind
+    assert (beyond.low, beyond.high) == pytest.approx((-0.525 - reach, -0.525 + reach))
 
 
 def test_the_table_shows_one_line_per_figure():
