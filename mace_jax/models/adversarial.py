@@ -18,6 +18,7 @@ from mace_jax import _random, _validate
 from mace_jax._types import FloatArray, Seed
 from mace_jax.models import _settings
 from mace_jax.models._devices import over_devices
+from mace_jax.models._row_noise import row_noise
 from mace_jax.models._training_data import TrainingData, training_data
 from mace_jax.models.encoding import Labels
 from mace_jax.models.layers import outputs
@@ -245,9 +246,7 @@ def _generate(
     pair: Pair, weights: Weights, key: Array, rows: Int[Array, " n"], condition: Float[Array, "n c"]
 ) -> Float[Array, "n d"]:
     """Records in the unit cube; the noise of a row depends on the key and the row's number."""
-    size = (pair.latent_dim,)
-    noise = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(key, row), size, jnp.float32))(rows)
-    return generate_unit(pair, weights, noise, condition)
+    return generate_unit(pair, weights, row_noise(key, rows, pair.latent_dim), condition)
 
 
 @functools.partial(jax.jit, static_argnames=("pair",))
