@@ -38,7 +38,7 @@ def squared_distances(queries: FloatArray, reference: FloatArray, rows: IntArray
     """
     result = np.empty(len(rows))
     for part in row_chunks(len(rows), 8 * queries.shape[1]):
-        result[part] = _summed(np.subtract(reference[ids[part]], queries[rows[part]], dtype=np.float64))
+        result[part] = _summed(np.subtract(_at(reference, ids[part]), _at(queries, rows[part]), dtype=np.float64))
     return result
 
 
@@ -47,9 +47,14 @@ def squared_lists(queries: FloatArray, reference: FloatArray, ids: IntArray) -> 
     (n, width), d = ids.shape, queries.shape[1]
     result = np.empty((n, width))
     for part in row_chunks(n, 8 * d * width, CHUNK_BYTES // 4):
-        difference = np.subtract(reference[ids[part]], queries[part][:, None, :], dtype=np.float64)
+        difference = np.subtract(_at(reference, ids[part]), queries[part][:, None, :], dtype=np.float64)
         result[part] = _summed(difference.reshape(-1, d)).reshape(-1, width)
     return result
+
+
+def _at(array: FloatArray, ids: IntArray) -> FloatArray:
+    """The rows with these ids; of an array in memory by ``take``, which moves whole rows at four times the speed."""
+    return array.take(ids, axis=0) if isinstance(array, np.ndarray) else array[ids]
 
 
 def _summed(difference: FloatArray) -> FloatArray:
@@ -67,8 +72,18 @@ def nearest_of(queries: FloatArray, reference: FloatArray, candidates: IntArray,
     """The first ``k`` of each row of candidate ids by (squared distance, id); an id of -1 is at distance infinity."""
     squared = squared_lists(queries, reference, candidates)
     squared[candidates < 0] = np.inf
-    order = np.lexsort((candidates, squared), axis=-1)[:, :k]
-    return np.take_along_axis(squared, order, axis=1), np.take_along_axis(candidates, order, axis=1)
+    order = np.argsort(squared, axis=1)
+    near, ids = _in_order(squared, order), _in_order(candidates, order)
+    # Equal distances, the last one kept and the first one cut off among them, stand in order of id.
+    tied = np.flatnonzero((near[:, 1 : k + 1] == near[:, :k][:, : near.shape[1] - 1]).any(axis=1))
+    order = np.lexsort((candidates[tied], squared[tied]), axis=-1)
+    near[tied], ids[tied] = _in_order(squared[tied], order), _in_order(candidates[tied], order)
+    return np.ascontiguousarray(near[:, :k]), np.ascontiguousarray(ids[:, :k])
+
+
+def _in_order(rows: NDArray[Any], order: IntArray) -> NDArray[Any]:
+    """``take_along_axis`` along rows, at three times its speed."""
+    return rows.ravel().take(order + np.arange(len(rows))[:, None] * rows.shape[1])
 
 
 def nearest_of_ragged(

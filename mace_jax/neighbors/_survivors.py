@@ -37,7 +37,8 @@ class Survivors:
     def add(self, values: NDArray[np.float32], first_group: int) -> None:
         """A block ``(groups, width)`` whose first row is group ``first_group``; infinite values never enter."""
         if not self._keys and len(values) > self._kept:
-            start = np.partition(values[:, : self._n].T, self._kept - 1, axis=1)[:, self._kept - 1]
+            lists = np.ascontiguousarray(values[:, : self._n].T)  # three times faster to select from than the view
+            start = np.partition(lists, self._kept - 1, axis=1)[:, self._kept - 1]
             self._limit[: self._n] = np.nextafter(start, np.float32(np.inf))
         found = np.flatnonzero(values < self._limit)
         if not len(found):
@@ -50,7 +51,7 @@ class Survivors:
         key |= (group + first_group).astype(np.uint64)
         self._keys.append(key)
         self._waiting += len(key)
-        if 2 * self._waiting > self._n * self._kept:
+        if self._waiting > self._n * self._kept:
             self._settle()
 
     def _settle(self) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
