@@ -11,7 +11,7 @@ COLUMNS, RECORDS, BATCH = 784, 2_000, 256
 GENERATOR, DISCRIMINATOR = (512, 512, 1024), (2048, 512, 256)
 MODELS = (
     "PIGAN",
-    "PIGAN, in turn",
+    "PIGAN, together",
     "PrivGAN, together",
     "PrivGAN",
     "PrivGAN before its delay",
@@ -44,7 +44,7 @@ def _prepared(name: str, narrow: int, steps: int) -> Any:
     trainers: dict[str, Any] = {
         "GAN": lambda: gan_trainer.GANTrainer(GAN(**sizes), COLUMNS, 0),
         "PIGAN": lambda: pigan_trainer.PIGANTrainer(PIGAN(**sizes), COLUMNS, 0),
-        "PIGAN, in turn": lambda: pigan_trainer.PIGANTrainer(PIGAN(updates="in_turn", **sizes), COLUMNS, 0),
+        "PIGAN, together": lambda: pigan_trainer.PIGANTrainer(PIGAN(updates="together", **sizes), COLUMNS, 0),
         "PrivGAN": lambda: privgan(privacy_delay=0),
         "PrivGAN before its delay": lambda: privgan(privacy_delay=10**9),
         "PrivGAN, together": lambda: privgan(privacy_delay=0, updates="together"),

@@ -39,8 +39,8 @@ EXPERIMENTS = {
     "white-box-fashion-mnist": Experiment(
         "The white-box attack on a GAN, privGAN and PIGAN: Fashion-MNIST, published networks, 500 epochs",
         white_box_fashion_mnist,
-        1,
-        "2 hours",
+        2,
+        "3 hours",
     ),
     "metric-private-vae": Experiment(
         "Records released with metric privacy: leakage and use against epsilon, digits",

@@ -111,9 +111,7 @@ def _settings(hidden: int) -> dict[str, Any]:
         "PrivGAN(2)": PrivGAN(
             privacy_delay=600, privacy_pretraining=200, privacy_learning_rate=1e-3, real_target=0.95, **widths, **rates
         ),
-        "PIGAN(2)": PIGAN(
-            classifier_learning_rate=1e-3, classifier_pretraining=200, updates="in_turn", **widths, **rates
-        ),
+        "PIGAN(2)": PIGAN(classifier_learning_rate=1e-3, classifier_pretraining=200, **widths, **rates),
         "MetricPrivateVAE": MetricPrivateVAE(vae, training_data="private"),
     }
 

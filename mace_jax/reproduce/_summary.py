@@ -23,16 +23,17 @@ _NOT_NEGATIVE = r"Frechet distance .+|TPR at FPR \S+ of .+ over .+"
 
 
 def over_seeds(rows: Iterable[Row]) -> Iterator[Row]:
-    """For every figure measured with two seeds or more a row with the mean, in the order of the rows.
+    """For every figure measured with three seeds or more a row with the mean, in the order of the rows.
 
-    A t interval knows no ends: where it leaves the range of its quantity it is cut, and ``interval`` says so.
+    The t interval of two values says next to nothing: they stay two rows. A t interval knows no ends: where it leaves
+    the range of its quantity it is cut, and ``interval`` says so.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row.value is not None:
             groups.setdefault((row.experiment, row.dataset, row.model, row.quantity), []).append(row)
     for group in groups.values():
-        if len(group) < 2:
+        if len(group) < 3:
             continue
         values, level = np.array([row.value for row in group], np.float64), group[0].confidence_level
         half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))

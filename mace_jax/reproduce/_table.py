@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,13 +37,16 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def markdown(rows: Iterable[Row]) -> str:
-    """A table; where several seeds were run, only their mean is shown."""
+    """A table; where several seeds were run, only their mean is shown if there is one, else every seed."""
     given = list(rows)
     several = {_figure(row) for row in given if row.seed is None and row.value is not None}
+    seeds = Counter(_figure(row) for row in given)
     lines = ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
     for row in given:
         if row.seed is None or _figure(row) not in several:
-            lines.append("| " + " | ".join(_cells(row)) + " |")
+            named = seeds[_figure(row)] > 1 and row.seed is not None
+            model = f"{row.model}, seed {row.seed}" if named else row.model
+            lines.append("| " + " | ".join(_cells(row, model)) + " |")
     return "\n".join(lines)
 
 
@@ -50,9 +54,9 @@ def _figure(row: Row) -> tuple[str, ...]:
     return row.experiment, row.dataset, row.model, row.quantity
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, model: str) -> list[str]:
     if row.value is None:
-        return [row.dataset, row.model, row.quantity, "not run", "", "", "", _plain(row.note)]
+        return [row.dataset, model, row.quantity, "not run", "", "", "", _plain(row.note)]
     ours = f"{row.value:.3f}"
     if row.low is not None and row.high is not None:
         ours += f" [{row.low:.3f}, {row.high:.3f}]"
@@ -64,7 +68,7 @@ def _cells(row: Row) -> list[str]:
     verdict = {True: "yes", False: "NO", None: ""}[row.reproduced]
     published = "" if row.published is None else f"{row.published:.3f}"
     chance = "" if row.chance is None else f"{row.chance:.3f}"
-    return [row.dataset, row.model, row.quantity, ours, chance, published, accepted, verdict]
+    return [row.dataset, model, row.quantity, ours, chance, published, accepted, verdict]
 
 
 def _plain(text: str) -> str:

@@ -95,7 +95,8 @@ def white_box_fashion_mnist(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
     common = {name: value for name, value in vars(gan).items() if name != "real_target"}
     pigans = _pigans(common, 2e-4, 1_400)
     compared = ("PIGAN(2, weight 3 towards uniform)", "PIGAN(2, weight 1)", "PIGAN(2, weight 0)")
-    halves = {_HALF.format(name): pigans[name] for name in (*compared, "PIGAN(2, weight 10 towards uniform)")}
+    others = ("PIGAN(2, weight 3 towards uniform, together)", "PIGAN(2, weight 10 towards uniform)")
+    halves = {_HALF.format(name): pigans[name] for name in (*compared, *others)}
     as_published, steps = _HALF.format("PrivGAN(2)"), published.privgan_gan_steps(n_members)
     setting = _Setting(
         "white-box-fashion-mnist",
@@ -127,13 +128,15 @@ def _pigans(common: dict[str, Any], rate: float, pretraining: int) -> dict[str, 
     from mace_jax.models import PIGAN
 
     def kind(weight: float, **options: Any) -> PIGAN:
-        learning = {"classifier_learning_rate": rate, "classifier_pretraining": pretraining, "updates": "in_turn"}
-        return PIGAN(privacy_ratio=weight, **learning, **options, **common)
+        return PIGAN(
+            privacy_ratio=weight, classifier_learning_rate=rate, classifier_pretraining=pretraining, **options, **common
+        )
 
     return {
         "PIGAN(2, weight 1)": kind(1.0),
         "PIGAN(2, weight 0)": kind(0.0),
         "PIGAN(2, weight 3 towards uniform)": kind(3.0, penalty="uniform"),
+        "PIGAN(2, weight 3 towards uniform, together)": kind(3.0, penalty="uniform", updates="together"),
         "PIGAN(2, weight 10)": kind(10.0),
         "PIGAN(2, weight 10 towards uniform)": kind(10.0, penalty="uniform"),
         "PIGAN(2, weight 1, one discriminator)": kind(1.0, discriminators="shared"),

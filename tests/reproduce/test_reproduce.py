@@ -34,7 +34,7 @@ def small(monkeypatch):
             value = float(model.discriminator_score(records).mean())
             yield row(value, seed, steps=model.steps, note=run.note, accepted=(None, 0.0))
 
-    monkeypatch.setitem(EXPERIMENTS, "small", Experiment("A small one", rows, 2, "a second"))
+    monkeypatch.setitem(EXPERIMENTS, "small", Experiment("A small one", rows, 3, "a second"))
 
 
 def test_rows_survive_the_round_trip(tmp_path):
@@ -67,7 +67,7 @@ def test_seeds_are_summarized_by_a_t_interval():
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert (summary.value, summary.low, summary.high) == pytest.approx((np.mean(values), low, high))
     assert summary.seed is None
-    assert list(over_seeds([row(0.5), row(None)])) == []
+    assert list(over_seeds([row(0.5), row(0.6, 1), row(None)])) == []
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_seeds_are_summarized_by_a_t_interval():
     ],
 )
 def test_limits_over_seeds_stay_in_the_range_of_the_quantity(quantity, limits):
-    """Two values far apart: the t interval reaches from -4.9 to 5.9."""
-    rows = [dataclasses.replace(row(value, seed), quantity=quantity) for seed, value in enumerate((0.1, 0.95))]
+    """Values far apart: the t interval reaches from -0.5 to 1.6."""
+    rows = [dataclasses.replace(row(value, seed), quantity=quantity) for seed, value in enumerate((0.1, 0.525, 0.95))]
     (summary,) = over_seeds(rows)
-    reach = stats.t.ppf(0.975, 1) * 0.425
+    reach = stats.t.ppf(0.975, 2) * 0.425 / np.sqrt(3)
     low, high = (0.525 + sign * reach if limit is None else limit for sign, limit in zip((-1, 1), limits, strict=True))
     assert (summary.low, summary.high) == pytest.approx((low, high))
     assert summary.interval.endswith(", cut to its range") is (limits != (None, None))
@@ -104,18 +104,22 @@ def test_limits_over_seeds_stay_in_the_range_of_the_quantity(quantity, limits):
 def test_the_table_shows_one_line_per_figure():
     rows = [row(0.25), row(0.75, 1), Row("name", "lfw", "", "all of it", note="no data | none")]
     lines = markdown([*rows, *over_seeds(rows)]).splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
+    assert "seed 0 |" in lines[2] and "0.250" in lines[2] and "seed 1 |" in lines[3] and "0.750" in lines[3]
+    rows = [row(0.5, 2), *rows]
+    lines = markdown([*rows, *over_seeds(rows)]).splitlines()
+    assert len(lines) == 4 and not any("seed" in line for line in lines)
     assert "0.500 [" in lines[-1] and "not run" in lines[2] and "no data / none" in lines[2]
 
 
 def test_models_are_trained_once_and_rows_kept(small, tmp_path):
     told: list[str] = []
     first = reproduce("small", out=tmp_path, announce=told.append)
-    assert [entry.seed for entry in first] == [0, 1, None]
+    assert [entry.seed for entry in first] == [0, 1, 2, None]
     assert read_rows(tmp_path / "small.jsonl") == first
     assert "| digits | GAN | top-n |" in (tmp_path / "small.md").read_text()
     files = {file: file.stat().st_mtime_ns for file in (tmp_path / "models").rglob("*.msgpack")}
-    assert len(files) == len(told) == 2
+    assert len(files) == len(told) == 3
     assert reproduce("small", out=tmp_path) == first
     assert {file: file.stat().st_mtime_ns for file in files} == files
 
