@@ -21,7 +21,11 @@ __all__ = ["white_box_digits", "white_box_fashion_mnist"]
 _NOTEBOOKS = "Mukherjee et al. (2021), the authors' recorded notebooks"
 _RECORDS = "records under this model"
 _HALF = "{} for 500 epochs, half the updates"  # of each discriminator: two of them have as many as the GAN's one
+_SHORT = "{}, half the updates"
 _COMPARED = (
+    _SHORT.format("PrivGAN(2)"),
+    _SHORT.format("PIGAN(2, weight 3 towards uniform)"),
+    _SHORT.format("PIGAN(2, weight 10 towards uniform)"),
     "PrivGAN(2)",
     "PIGAN(2, weight 1)",
     _HALF.format("PrivGAN(2)"),
@@ -69,14 +73,17 @@ def white_box_digits(run: Run, seeds: tuple[int, ...]) -> Iterator[Row]:
     privgan = PrivGAN(
         privacy_delay=600, privacy_pretraining=200, privacy_learning_rate=1e-3, real_target=0.95, **common
     )
+    models = {"GAN": gan, "PrivGAN(2)": privgan, **_pigans(common, 1e-3, 200)}
+    compared = ("PrivGAN(2)", "PIGAN(2, weight 3 towards uniform)", "PIGAN(2, weight 10 towards uniform)")
+    halves = {_SHORT.format(name): models[name] for name in compared}
     setting = _Setting(
         "white-box-digits",
         "digits",
         n_members=200,
         epoch=3,
         steps=3_000,
-        models={"GAN": gan, "PrivGAN(2)": privgan, **_pigans(common, 1e-3, 200)},
-        shorter={},
+        models={**models, **halves},
+        shorter=dict.fromkeys(halves, 1_500),
         published={},
         accepted={("GAN", _ONE): (0.333, None)},
     )
