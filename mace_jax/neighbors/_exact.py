@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import ClassVar, final
 
 import jax
@@ -27,14 +28,14 @@ _GROUP_ROWS = 16
 _COUNT_ROWS = 256
 _NARROW, _WIDE, _LONG = 32, 256, 48
 _PRODUCTS = ("bfloat16", "float32", "float64")
+_MORE = 4
+"""Rows measured beyond what float32 products need: bounds of short products overlap more."""
 _ENOUGH = 0.8
 """Share of the first queries that short products must prove; otherwise float32 takes over."""
 _SLICE_BYTES = 2 << 20
 _CHUNK_ROWS = 1 << 17
 _RESIDENT_BYTES = 384 << 20
 """Largest mapped reference that is kept whole; a larger one is mapped and searched piece by piece."""
-_SHORT_BYTES = 256 << 20
-"""Largest of those that is kept in bfloat16 as well."""
 _DIRECT_WORK = 1 << 30
 """Pair entries below which proving the last rows by direct difference beats another pass of the kernel."""
 
@@ -52,7 +53,7 @@ class ExactBackend(AbstractNeighborBackend):
     Args:
         tile_bytes: Budget of one distance tile.
 
-    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 (6 with bfloat16) up to
+    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 (2 in bfloat16) up to
     384 MiB, and pieces of 64 MiB beyond that; per processor about ``tile_bytes``; ``40 m``; and, where there are
     several pieces, ``8 n c`` for ``c = k + 6 + k / 8`` groups.
 
@@ -81,9 +82,7 @@ class ExactBackend(AbstractNeighborBackend):
         indices = np.empty((len(queries), k), dtype=np.int64)
         rows = np.arange(len(queries))
         done_by = None
-        mapped = 4 * resident_size(len(reference) if groups is None else len(groups.first)) * reference.shape[1]
-        short = short_products_pay(reference.shape[1]) and not _SHORT_BYTES < mapped <= _RESIDENT_BYTES
-        for products in _PRODUCTS if short else _PRODUCTS[1:]:
+        for products in _PRODUCTS if short_products_pay(reference.shape[1]) else _PRODUCTS[1:]:
             if products == done_by:
                 continue  # short products proved too little and were given up
             own = None if excluded is None else excluded[rows]
@@ -112,7 +111,7 @@ class ExactBackend(AbstractNeighborBackend):
         tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, kept)
         query_rows, group_rows, resident = tiles.query_rows, tiles.group_rows, tiles.resident
         few = min(kept, _rounded_up(max(12, k + (excluded is not None) + 3 + k // 8)))
-        near = min(few - 1, k + 2 + k // 8)
+        near = min(few - 1, k + 2 + k // 8 + (_MORE if products == "bfloat16" else 0))
         so_far: dict[int, Found] = {}
         own = np.full(n, -1, np.int32) if excluded is None else excluded.astype(np.int32)
         squared = np.empty((n, k))
@@ -134,8 +133,8 @@ class ExactBackend(AbstractNeighborBackend):
                 # Most rows are proven by the best few groups; the others measure all that were kept.
                 bound = found.values[:, few - 1].astype(np.float64) + found.share
                 groups, own_ids = (pad_rows(array, query_rows, -1) for array in (found.groups[:, :few], own[part]))
-                values, ids = piece.rank(moved, groups, own_ids, size)
-                bound = np.minimum(bound, values[:, near] + norms[:size].astype(np.float64) * (1.0 - filtered.slack))
+                values, ids = piece.rank(moved, norms, groups, own_ids, size)
+                bound = np.minimum(bound, values[:, near].astype(np.float64) + found.share)
                 measure(rows, ids[:, :near])
                 proven[part] = filtered.proves(bound, squared[part, -1])
                 pending = np.flatnonzero(~proven[part])
@@ -160,17 +159,23 @@ class ExactBackend(AbstractNeighborBackend):
         parts = row_chunks(n, 1, query_rows)
         for start in range(0, m, tiles.piece_rows):
             stop = min(start + tiles.piece_rows, m)
-            mapped = filtered.block(reference, chosen, start, stop, tiles.piece_rows, in_parallel=True)
-            piece = Scan.prepare(filtered, tiles, *mapped, stop - start, short=products == "bfloat16")
+            block = functools.partial(self._block, filtered, reference, chosen, start)
+            piece = Scan.prepare(filtered, tiles, block, stop - start, short=products == "bfloat16")
             todo = parts
             if piece.short and resident:
                 search(parts[0], start, piece)
                 if proven[parts[0]].mean() >= _ENOUGH:
                     todo = parts[1:]
                 else:
-                    piece, products = Scan.prepare(filtered, tiles, *mapped, stop - start, short=False), "float32"
+                    del piece  # before its successor is made
+                    piece, products = Scan.prepare(filtered, tiles, block, stop - start, short=False), "float32"
             _each(lambda part, start=start, piece=piece: search(part, start, piece), todo)
         return squared, nearest, proven, products
+
+    @staticmethod
+    def _block(filtered, reference, chosen, offset, start, stop, rows, *, in_parallel=False):
+        """Mapped rows of the piece that begins at ``offset``."""
+        return filtered.block(reference, chosen, offset + start, offset + stop, rows, in_parallel=in_parallel)
 
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
         """Closed-ball counts; pairs near the boundary are measured by float64 differences."""

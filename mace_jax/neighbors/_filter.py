@@ -14,7 +14,7 @@ from mace_jax.neighbors._pairs import row_chunks, squared_threshold, widened
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._precision import relative_slack
 
-__all__ = ["Filter"]
+__all__ = ["Filter", "aligned"]
 
 _MEDIAN_ROWS = 500
 _FILL_BYTES = 8 << 20
@@ -69,9 +69,9 @@ class Filter:
         in_parallel: bool = False,
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Rows ``start:stop`` (of the chosen ones) mapped, and their squared norms; padded with norms of infinity."""
-        moved = _aligned((rows, array.shape[1]), self.dtype)
+        moved = aligned((rows, array.shape[1]), self.dtype)
         moved[stop - start :] = 0
-        norms = _aligned((rows,), self.dtype)
+        norms = aligned((rows,), self.dtype)
         norms[stop - start :] = np.inf
 
         def fill(part: slice) -> None:
@@ -122,7 +122,7 @@ class Filter:
         return inner.astype(self.dtype), outer.astype(self.dtype)
 
 
-def _aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """An uninitialized array that starts on a cache line, which JAX takes over without a copy."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.empty(size + _ALIGNMENT, np.uint8)

@@ -6,19 +6,22 @@ import contextlib
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
-from mace_jax.neighbors._filter import Filter
+from mace_jax.neighbors._filter import Filter, aligned
+from mace_jax.neighbors._pairs import row_chunks
 from mace_jax.neighbors._survivors import Survivors
+from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._tiling import Rows
 from mace_jax_kernels.knn import group_minima, group_values, propose_groups, rank_groups, shortened
 
-__all__ = ["Found", "Scan", "Tiles", "merge_lists", "precision_context", "short_products_pay"]
+__all__ = ["Block", "Found", "Scan", "Tiles", "merge_lists", "precision_context", "short_products_pay"]
 
 _SHORTEST = 16
 """Features from which products in bfloat16 are worth their weaker bounds."""
@@ -34,6 +37,16 @@ class Tiles:
     group_rows: int  # reference rows per minimum
     piece_rows: int  # reference rows that are mapped at a time
     resident: bool  # whether that is all of them
+
+
+class Block(Protocol):
+    """Maps the rows ``start:stop`` of a piece and gives their squared norms, padded to ``rows`` with infinity."""
+
+    def __call__(
+        self, start: int, stop: int, rows: int, *, in_parallel: bool = False
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """``(rows, d)`` and ``(rows,)``."""
+        ...
 
 
 class Found(NamedTuple):
@@ -57,27 +70,44 @@ class Scan:
     rows: Any  # (piece_rows, d)
     weights: Any  # (piece_rows,) the rows' parts of the bounds
     tiles: tuple[tuple[Any, Any], ...] | None
-    short: bool  # tiles are in bfloat16
+    short: bool  # tiles are in bfloat16 and rows are its bits, weights are their shares
 
     @classmethod
-    def prepare(
-        cls, filtered: Filter, sizes: Tiles, rows: NDArray[Any], norms: NDArray[Any], n_rows: int, *, short: bool
-    ) -> Scan:
-        """From mapped rows of which the first ``n_rows`` are real."""
+    def prepare(cls, filtered: Filter, sizes: Tiles, block: Block, n_rows: int, *, short: bool) -> Scan:
+        """From ``block``, which maps a stretch of a piece whose first ``n_rows`` rows are real."""
+        on_cpu = filtered.dtype == np.float32 and jax.default_backend() == "cpu"
+        if on_cpu and short and filtered.slack > 0.0:  # products of small whole numbers are exact in float32
+            return cls._shortened(filtered, sizes, block, n_rows)
+        rows, norms = block(0, n_rows, sizes.piece_rows, in_parallel=True)
         weights = norms * np.dtype(filtered.dtype).type(1.0 - filtered.slack)
         with precision_context(filtered.dtype):
             device = jax.device_put(rows), jax.device_put(weights)
-        if filtered.dtype != np.float32 or jax.default_backend() != "cpu":
-            return cls(filtered, sizes, *device, None, False)
-        short = short and filtered.slack > 0.0  # products of small whole numbers are exact in float32
-        tiles = []
-        for start in range(0, n_rows, sizes.tile_rows):
-            part = slice(start, start + sizes.tile_rows)
-            if short:
-                tiles.append(shortened(rows[part], norms[part], _keep(filtered), factor=1))
-            else:
-                tiles.append((jax.device_put(rows[part]), jax.device_put(weights[part])))
-        return cls(filtered, sizes, *device, tuple(tiles), short)
+        tiles = cls._tiles(rows, weights, sizes.tile_rows, n_rows) if on_cpu else None
+        return cls(filtered, sizes, *device, tiles, False)
+
+    @classmethod
+    def _shortened(cls, filtered: Filter, sizes: Tiles, block: Block, n_rows: int) -> Scan:
+        """In bfloat16, tile by tile: the piece never stands in float32 as a whole."""
+        width = block(0, 1, 1)[0].shape[1]
+        rows = aligned((sizes.piece_rows, width), jnp.bfloat16)
+        shares = aligned((sizes.piece_rows,), np.float32)
+        rows[n_rows:], shares[n_rows:] = 0, np.inf
+
+        def shorten(part: slice) -> None:
+            found = shortened(*block(part.start, part.stop, sizes.tile_rows), _keep(filtered), factor=1)
+            tile = slice(part.start, part.start + sizes.tile_rows)
+            rows[tile], shares[tile] = (np.asarray(array) for array in found)
+
+        in_threads(shorten, row_chunks(n_rows, 1, sizes.tile_rows))
+        tiles = cls._tiles(rows, shares, sizes.tile_rows, n_rows)
+        return cls(filtered, sizes, jax.device_put(rows.view(np.uint16)), jax.device_put(shares), tiles, True)
+
+    @staticmethod
+    def _tiles(rows: NDArray[Any], weights: NDArray[Any], tile_rows: int, n_rows: int) -> tuple[tuple[Any, Any], ...]:
+        """Views of the piece's tiles that hold rows."""
+        starts = range(0, n_rows, tile_rows)
+        parts = [slice(start, start + tile_rows) for start in starts]
+        return tuple((jax.device_put(rows[part]), jax.device_put(weights[part])) for part in parts)
 
     def search(self, moved: NDArray[Any], norms: NDArray[Any], n: int, kept: int, first_group: int) -> Found:
         """The ``kept`` first groups by (minimum, group) of the first ``n`` mapped queries."""
@@ -110,13 +140,18 @@ class Scan:
         values, groups = stream.result()
         return Found(values, np.where(groups >= 0, groups + np.int32(first_group), groups), length)
 
-    def rank(self, moved: NDArray[Any], groups: Rows, excluded: Rows, n: int) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    def rank(
+        self, moved: NDArray[Any], norms: NDArray[Any], groups: Rows, excluded: Rows, n: int
+    ) -> tuple[NDArray[Any], NDArray[np.int32]]:
         """Values and ids ``(n, c)`` of the first rows by (value, id) in ``groups (rows, c)``; inf and -1 for no row.
 
         Every other row of these groups has a value of at least the last one.
         """
         groups = np.sort(groups, axis=1)  # places then follow ids, which decide between equal values
-        operands = moved, self.rows, self.weights, groups, excluded
+        own = moved
+        if self.short:
+            own = np.asarray(shortened(moved, norms, _keep(self.filtered), factor=1)[0]).astype(np.float32)
+        operands = own, self.rows, self.weights, groups, excluded
         size = self.sizes.group_rows
         if self.tiles is None:
             with precision_context(self.filtered.dtype):

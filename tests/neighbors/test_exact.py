@@ -227,14 +227,6 @@ def test_short_products_are_given_up_where_they_prove_little(passes, monkeypatch
     assert passes == [("bfloat16", 1.0)]  # whole numbers: the pass used exact products
 
 
-def test_short_products_are_left_out_where_a_second_copy_would_not_fit(passes, monkeypatch, rng):
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
-    monkeypatch.setattr(_exact, "_SHORT_BYTES", 0)
-    rows = rng.standard_normal((300, 20))
-    assert_oracle(rows[:40], rows, 3)
-    assert passes == [("float32", 1.0)]
-
-
 @pytest.mark.parametrize("scale", [1e-150, 1e-30, 1.0, 1e60])
 def test_short_products_at_any_scale(monkeypatch, rng, scale):
     monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)

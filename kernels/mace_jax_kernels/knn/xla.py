@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt16
 
 from mace_jax_kernels._precision import dot_precision, unit_roundoff
 from mace_jax_kernels._tiling import Rows
@@ -214,7 +214,7 @@ def shortened(
 @functools.partial(jax.jit, static_argnames="group_rows")
 def group_values(
     queries: Float[Rows, "n d"],
-    reference: Float[Rows, "m d"],
+    reference: Float[Rows, "m d"] | UInt16[Rows, "m d"],
     weights: Float[Rows, " m"],
     groups: Int[Rows, "n c"],
     exclude_ids: Int[Rows, " n"],
@@ -224,7 +224,9 @@ def group_values(
     """``weight - 2 x.y`` of all ``r = c * group_rows`` rows in each query's groups, in the order of the groups.
 
     Arguments as in ``propose_groups`` over all of the reference; a group of -1 is absent and ``exclude_ids`` holds one
-    row to leave out per query or -1: both have the value ``inf``.
+    row to leave out per query or -1: both have the value ``inf``. The reference may hold the bits of ``shortened`` rows
+    as uint16 (gathering from bfloat16 would widen all of it first), with their shares for weights and shortened queries
+    in float32.
 
     Peak memory beyond operands: a few times ``_RANK_BYTES``, or ``itemsize * c * group_rows * d`` for one query.
     """
@@ -238,7 +240,9 @@ def group_values(
         x, numbers, excluded = part
         safe = jnp.maximum(numbers, 0)
         # A matrix product, as in propose_groups: the slack of the filter is proven for its rounding.
-        products = jnp.matmul(blocks[safe].reshape(-1, d), x, precision=dot_precision()).reshape(kept, group_rows)
+        rows = _wide(blocks[safe].reshape(-1, d))
+        products = jnp.matmul(rows, x, precision=dot_precision())
+        products = products.reshape(kept, group_rows)
         absent = (numbers < 0)[:, None] | (safe[:, None] * group_rows + within == excluded)
         return jnp.where(absent, jnp.inf, added[safe] - 2 * products).ravel()
 
@@ -246,6 +250,13 @@ def group_values(
     while batch < n and 2 * batch * kept * group_rows * d * queries.dtype.itemsize <= _RANK_BYTES:
         batch *= 2
     return lax.map(rank, (queries, groups, exclude_ids), batch_size=batch)
+
+
+def _wide(rows: Array) -> Array:
+    """Rows as they are, or as float32 if they are the bits of bfloat16."""
+    if rows.dtype != jnp.uint16:
+        return rows
+    return lax.bitcast_convert_type(rows.astype(jnp.uint32) << 16, jnp.float32)
 
 
 @functools.partial(jax.jit, static_argnames="group_rows")
