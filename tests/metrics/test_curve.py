@@ -50,6 +50,7 @@ def test_the_curve_of_a_gaussian_shift_and_its_table():
     assert [point.prior for point in curve] == [0.5, 0.1, 0.5, 0.1]
 
 
+@pytest.mark.slow
 def test_the_null_at_the_chosen_k():
     """With every fold's choice fixed, the null is that of an estimator without a choice."""
     sample = GaussianShift(1.0).draw(120, 120, seed=0)

@@ -179,6 +179,7 @@ def test_the_penalty_reaches_the_generators(free):
     np.testing.assert_allclose(slope(2.0) - slope(0.0), 2.0 * jax.jit(jax.grad(cross_entropy))(fake), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_moving_together_changes_what_the_generators_hide_from_and_nothing_else():
     """From one state: the same discriminators and the same D_p; other generators only where D_p learns."""
     rows = np.random.default_rng(0).uniform(size=(21, 4)).astype(np.float32)
