@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import jax
 import numpy as np
@@ -14,8 +14,10 @@ from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbor
 from mace_jax.neighbors._direct import direct_counts, direct_nearest
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter
-from mace_jax.neighbors._pairs import nearest_of, row_chunks, squared_distances
-from mace_jax.neighbors._scan import Found, Scan, Tiles, merge_lists, precision_context, short_products_pay
+from mace_jax.neighbors._pairs import row_chunks, squared_distances
+from mace_jax.neighbors._products import Depth, prepared, short_products
+from mace_jax.neighbors._refine import Refinement
+from mace_jax.neighbors._scan import AbstractScan, Found, Tiles, merge_lists, precision_context
 from mace_jax.neighbors._survivors import GROUP_LIMIT
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._tiling import TILE_BYTES, bucket, pad_rows, resident_size, tile_sizes
@@ -27,16 +29,14 @@ _BORDERLINE = 64
 _GROUP_ROWS = 16
 _COUNT_ROWS = 256
 _NARROW, _WIDE, _LONG = 32, 256, 48
-_PRODUCTS = ("bfloat16", "float32", "float64")
-_MORE = 4
-"""Rows measured beyond what float32 products need: bounds of short products overlap more."""
+_PRODUCTS = ("short", "float32", "float64")
 _ENOUGH = 0.8
 """Share of the first queries that short products must prove; otherwise float32 takes over."""
 _SLICE_BYTES = 2 << 20
 _CHUNK_ROWS = 1 << 17
 _RESIDENT_BYTES = 384 << 20
 """Largest mapped reference that is kept whole; a larger one is mapped and searched piece by piece."""
-_DIRECT_WORK = 1 << 30
+_DIRECT_WORK = 1 << 29
 """Pair entries below which proving the last rows by direct difference beats another pass of the kernel."""
 
 
@@ -47,15 +47,16 @@ class ExactBackend(AbstractNeighborBackend):
 
     Products give each pair a lower bound; the best candidates are measured by float64 differences; a row whose k-th
     distance is not below every bound left out is searched again with more precise products and then pair by pair.
-    Products are in bfloat16 where a CPU has instructions for it and there are 16 features or more, then in float32,
-    then in float64. Records whose entries are integers of moderate size need no bound: their products are exact.
+    With 16 features or more, products are of bytes (each record rounded to 127 steps of its own size) where a CPU adds
+    them up four at a time, or in bfloat16 where it has instructions for that; then in float32, then in float64. Records
+    whose entries are integers of moderate size need no bound: their products are exact in float32.
 
     Args:
         tile_bytes: Budget of one distance tile.
 
-    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 (2 in bfloat16) up to
-    384 MiB, and pieces of 64 MiB beyond that; per processor about ``tile_bytes``; ``40 m``; and, where there are
-    several pieces, ``8 n c`` for ``c = k + 6 + k / 8`` groups.
+    Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 (2 in bfloat16, 1
+    in bytes) up to 384 MiB, and pieces of 64 MiB beyond that; per processor about ``tile_bytes``; ``40 m``; and, where
+    there are several pieces, ``8 n c`` for at most ``c = 2 k + 12 + d / 18`` groups, and a quarter.
 
     Example:
         >>> ExactBackend().name
@@ -82,7 +83,7 @@ class ExactBackend(AbstractNeighborBackend):
         indices = np.empty((len(queries), k), dtype=np.int64)
         rows = np.arange(len(queries))
         done_by = None
-        for products in _PRODUCTS if short_products_pay(reference.shape[1]) else _PRODUCTS[1:]:
+        for products in _PRODUCTS if short_products(reference.shape[1]) else _PRODUCTS[1:]:
             if products == done_by:
                 continue  # short products proved too little and were given up
             own = None if excluded is None else excluded[rows]
@@ -95,7 +96,7 @@ class ExactBackend(AbstractNeighborBackend):
                 own = None if exclude_ids is None else exclude_ids[done]
                 squared[done], indices[done] = groups.expand(near[proven], ids[proven], k, own)
             rows = rows[~proven]
-            if len(rows) * reference.size <= (0 if done_by == "bfloat16" else _DIRECT_WORK):
+            if len(rows) * reference.size <= _DIRECT_WORK:
                 break
         own = None if exclude_ids is None else exclude_ids[rows]
         squared[rows], indices[rows] = direct_nearest(queries[rows], reference, k, own)
@@ -107,69 +108,51 @@ class ExactBackend(AbstractNeighborBackend):
         dtype = np.float64 if products == "float64" else np.float32
         m = len(reference) if chosen is None else len(chosen)
         filtered = Filter.prepare(queries, reference, dtype)
-        kept = _kept(k + (excluded is not None))
-        tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, kept)
+        if products == "short":  # products of small whole numbers are exact in float32
+            kinds = (*short_products(d), "float32") if filtered.slack > 0.0 else ("float32",)
+        else:
+            kinds = (products,)
+        depths = [Depth.of(k + (excluded is not None), d, kind) for kind in kinds]
+        tiles = self._tiles(n, m, d, depths[0].kept, kinds[0])
         query_rows, group_rows, resident = tiles.query_rows, tiles.group_rows, tiles.resident
-        few = min(kept, _rounded_up(max(12, k + (excluded is not None) + 3 + k // 8)))
-        near = min(few - 1, k + 2 + k // 8 + (_MORE if products == "bfloat16" else 0))
+        refine = Refinement(filtered, reference, chosen, m, group_rows, k)
         so_far: dict[int, Found] = {}
         own = np.full(n, -1, np.int32) if excluded is None else excluded.astype(np.int32)
         squared = np.empty((n, k))
         nearest = np.empty((n, k), dtype=np.int64)
         proven = np.empty(n, dtype=bool)
 
-        def search(part: slice, start: int, piece: Scan) -> None:
+        def search(part: slice, start: int, piece: AbstractScan, depth: Depth) -> None:
             size = part.stop - part.start
             moved, norms = filtered.block(queries, None, part.start, part.stop, query_rows)
-            found = piece.search(moved, norms, size, kept, start // group_rows)
+            found = piece.search(moved, norms, size, depth.kept, start // group_rows)
             if part.start in so_far:
                 found = merge_lists(so_far[part.start], found)
             if start + tiles.piece_rows < m:
                 so_far[part.start] = found
                 return
             so_far.pop(part.start, None)
-            rows, pending = np.arange(part.start, part.stop), np.arange(size)
+            ranked = None
             if resident:
-                # Most rows are proven by the best few groups; the others measure all that were kept.
-                bound = found.values[:, few - 1].astype(np.float64) + found.share
-                groups, own_ids = (pad_rows(array, query_rows, -1) for array in (found.groups[:, :few], own[part]))
-                values, ids = piece.rank(moved, norms, groups, own_ids, size)
-                bound = np.minimum(bound, values[:, near].astype(np.float64) + found.share)
-                measure(rows, ids[:, :near])
-                proven[part] = filtered.proves(bound, squared[part, -1])
-                pending = np.flatnonzero(~proven[part])
-            for some in row_chunks(len(pending), 16 * kept * group_rows):
-                left = pending[some]
-                ids = found.groups[left][:, :, None] * np.int32(group_rows) + np.arange(group_rows, dtype=np.int32)
-                outside = (found.groups[left] < 0)[:, :, None] | (ids >= m) | (ids == own[rows[left]][:, None, None])
-                measure(rows[left], np.where(outside, -1, ids).reshape(len(left), -1))
-                bound = found.values[left, -1].astype(np.float64) + found.share[left]
-                proven[rows[left]] = filtered.proves(bound, squared[rows[left], -1])
-
-        def measure(rows, candidates):
-            for rest in row_chunks(len(rows), 64 * candidates.shape[1]):
-                wide = candidates[rest].astype(np.int64)
-                if chosen is not None:
-                    wide = np.where(wide >= 0, chosen[wide], -1)
-                squared[rows[rest]], real = nearest_of(queries[rows[rest]], reference, wide, k)
-                if chosen is not None:
-                    real = np.where(real >= 0, np.searchsorted(chosen, real), -1)
-                nearest[rows[rest]] = real
+                groups = pad_rows(found.groups[:, : depth.few], query_rows, -1)
+                ranked = piece.rank(moved, norms, groups, pad_rows(own[part], query_rows, -1), size, depth.near)
+            squared[part], nearest[part], proven[part] = refine(queries[part], own[part], found, depth.few, ranked)
 
         parts = row_chunks(n, 1, query_rows)
         for start in range(0, m, tiles.piece_rows):
             stop = min(start + tiles.piece_rows, m)
             block = functools.partial(self._block, filtered, reference, chosen, start)
-            piece = Scan.prepare(filtered, tiles, block, stop - start, short=products == "bfloat16")
-            todo = parts
-            if piece.short and resident:
-                search(parts[0], start, piece)
+            todo, piece = parts, cast(AbstractScan, None)
+            for products, depth in zip(kinds, depths, strict=True):
+                del piece  # before its successor is made
+                piece = prepared(products, filtered, tiles, block, stop - start)
+                if not resident or products == kinds[-1]:
+                    break
+                search(parts[0], start, piece, depth)
                 if proven[parts[0]].mean() >= _ENOUGH:
                     todo = parts[1:]
-                else:
-                    del piece  # before its successor is made
-                    piece, products = Scan.prepare(filtered, tiles, block, stop - start, short=False), "float32"
-            _each(lambda part, start=start, piece=piece: search(part, start, piece), todo)
+                    break
+            _each(functools.partial(search, start=start, piece=piece, depth=depth), todo)
         return squared, nearest, proven, products
 
     @staticmethod
@@ -196,7 +179,7 @@ class ExactBackend(AbstractNeighborBackend):
         n, d = queries.shape
         m = len(reference)
         filtered = Filter.prepare(queries, reference, dtype)
-        tiles = self._tiles(n, m, d, np.dtype(dtype).itemsize, 0)
+        tiles = self._tiles(n, m, d, 0, np.dtype(dtype).name)
         group_rows = min(_COUNT_ROWS, tiles.tile_rows)
         low, high = filtered.limits(radius)
         counts, n_near = np.zeros(n, np.int64), np.zeros(n, np.int64)
@@ -241,13 +224,17 @@ class ExactBackend(AbstractNeighborBackend):
             _each(lambda part, start=start, operands=operands: count(part, start, *operands), parts)
         return counts, n_near <= _BORDERLINE
 
-    def _tiles(self, n, m, d, itemsize, kept):
-        """Sizes for this many rows; a reference that fits is one piece."""
-        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, self.tile_bytes // (2 if d <= _NARROW else 4))
+    def _tiles(self, n, m, d, kept, products):
+        """Sizes for this many rows; a reference that fits is one piece, with room for it in 4 or 8 bytes an entry."""
+        itemsize = 8 if products == "float64" else 4
+        of_bytes = products == "bytes"
+        tile_bytes = self.tile_bytes // (2 if d <= _NARROW or of_bytes else 4)
+        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, tile_bytes)
         resident = resident_size(m) * d * itemsize <= _RESIDENT_BYTES
         piece_rows = resident_size(m) if resident else block_rows
         power = piece_rows & -piece_rows
-        tile_rows = min(tile_rows, power, max(_COUNT_ROWS, bucket(_SLICE_BYTES // (d * itemsize) + 1) // 2))
+        slice_rows = 2 * _SLICE_BYTES // d if of_bytes else _SLICE_BYTES // (d * itemsize)
+        tile_rows = min(tile_rows, power, max(_COUNT_ROWS, bucket(slice_rows + 1) // 2))
         group_rows = _GROUP_ROWS if d < _WIDE and kept < _LONG else _GROUP_ROWS // 2
         group_rows = max(group_rows, bucket(-(-piece_rows // GROUP_LIMIT)))
         return Tiles(
@@ -263,14 +250,3 @@ class ExactBackend(AbstractNeighborBackend):
 def _each(work, parts):
     """``work`` on blocks of queries: on every processor, or one by one where an accelerator does the work."""
     in_threads(work, parts, workers=None if jax.default_backend() == "cpu" else 1)
-
-
-def _kept(k: int) -> int:
-    """Groups kept to prove ``k`` neighbors: ``k + 6 + k // 8``, at least 16."""
-    return _rounded_up(max(16, k + 6 + k // 8))
-
-
-def _rounded_up(n: int) -> int:
-    """To 2^i or 3 * 2^i: few lengths of lists, few compilations."""
-    power = bucket(n)
-    return 3 * power // 4 if 3 * power // 4 >= n else power

@@ -19,6 +19,8 @@ __all__ = ["Filter", "aligned"]
 _MEDIAN_ROWS = 500
 _FILL_BYTES = 8 << 20
 _ALIGNMENT = 64
+_LARGEST_BYTE = 127
+_LEAST_LOSS = 2.0**-11
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,12 +34,24 @@ class Filter:
     scale: float
     slack: float
     dtype: Any
+    byte_loss: float = 0.0  # about the norm of what rounding to bytes takes from a row, over the row's norm
+
+    @property
+    def keep(self) -> Any:
+        """What the rounding of products leaves of a squared norm."""
+        return np.dtype(self.dtype).type(1.0 - self.slack)
+
+    @property
+    def keep_short(self) -> np.float32:
+        """The same for short copies of rows, with one part in fifty of the slack as room."""
+        return np.float32(1.0 - 1.02 * self.slack)
 
     @classmethod
     def prepare(cls, queries: FloatArray, reference: FloatArray, dtype: Any) -> Filter:
         """Center by a median, which outliers do not move; scale by a power of two, the longest row to about 2^20."""
         some = [array[:: 1 + len(array) // _MEDIAN_ROWS] for array in (queries, reference)]
-        center = np.median(np.vstack(some), axis=0)
+        sample = np.vstack(some)
+        center = np.median(sample, axis=0)
         whole = np.rint(center)
         parts = [
             (array, part) for array in (queries, reference) for part in row_chunks(len(array), 16 * array.shape[1])
@@ -56,7 +70,8 @@ class Filter:
         if integers and 4 * largest <= _whole_limit(dtype):
             return cls(whole, 1.0, 0.0, dtype)
         exponent = 0 if largest == 0 else 20 - np.frexp(np.sqrt(largest))[1]
-        return cls(center, float(np.ldexp(1.0, int(exponent))), relative_slack(queries.shape[1], dtype), dtype)
+        scale = float(np.ldexp(1.0, int(exponent)))
+        return cls(center, scale, relative_slack(queries.shape[1], dtype), dtype, _byte_loss(sample - center))
 
     def block(
         self,
@@ -89,8 +104,8 @@ class Filter:
         if self.slack == 0.0:
             return np.ones(len(bounds), dtype=bool)
         d = len(self.center)
-        # Squares that vanish in `dtype`, some of them divided by 0.0015 afterwards, cost an absolute error; measured
-        # distances err by (d + 2) roundings.
+        # Squares that vanish in `dtype`, some of them divided by a ratio of 2^-11 or more afterwards, cost an absolute
+        # error; measured distances err by (d + 2) roundings.
         lost = 2.0**12 * d * float(np.finfo(self.dtype).tiny)
         lowest = (bounds.astype(np.float64) - lost) / self.scale / self.scale
         return widened(lowest, d, -1) > squared
@@ -120,6 +135,14 @@ class Filter:
         largest = float(np.finfo(self.dtype).max)
         inner, outer = np.clip(inner, -largest, largest), np.clip(outer, -largest, largest)
         return inner.astype(self.dtype), outer.astype(self.dtype)
+
+
+def _byte_loss(rows: FloatArray) -> float:
+    """Median over the rows, each rounded to 127 steps either way."""
+    steps = np.abs(rows).max(axis=1) / _LARGEST_BYTE
+    rows = rows[steps > 0.0] / steps[steps > 0.0, None]
+    lost = np.linalg.norm(rows - np.rint(rows), axis=1) / np.linalg.norm(rows, axis=1)
+    return max(_LEAST_LOSS, float(np.median(lost)) if len(lost) else 0.0)
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

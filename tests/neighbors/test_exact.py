@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mace_jax.neighbors import ExactBackend, _exact, _scan, knn, radius_count
+from mace_jax.neighbors import ExactBackend, _exact, _products, knn, radius_count
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import squared_threshold
 from mace_jax.neighbors._threads import in_threads
-from mace_jax_kernels.knn import group_minima, group_values, propose_groups, rank_groups, shortened
+from mace_jax_kernels.knn import (
+    byte_minima,
+    group_minima,
+    group_values,
+    propose_groups,
+    query_bytes,
+    rank_groups,
+    reference_bytes,
+    shortened,
+)
 from mace_jax_kernels.radius_count import count_groups
 from tests._support import rest_slow
 from tests.neighbors.oracle import nearest, within
@@ -17,9 +26,9 @@ from tests.neighbors.oracle import nearest, within
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Which filters ran: products and share of rows they settled; none in bfloat16, whatever the machine has."""
+    """Which filters ran: products and share of rows they settled; no short ones, whatever the machine has."""
     seen = []
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: False)
+    monkeypatch.setattr(_exact, "short_products", lambda d: ())
 
     def spy(name, settled):
         original = getattr(ExactBackend, name)
@@ -108,20 +117,28 @@ def test_counts_fall_back_in_the_same_order(passes, rng):
     assert passes == [("float32", 0.0), ("float64", 0.0)] * 2
 
 
-@pytest.mark.parametrize("short", [True, False])
-def test_another_size_in_the_same_bucket_compiles_nothing(monkeypatch, rng, short):
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: short)
+@pytest.mark.parametrize(("short", "last_k"), [((), 8), (("bfloat16",), 8), (("bytes",), 4)])
+def test_another_size_in_the_same_bucket_compiles_nothing(monkeypatch, rng, short, last_k):
+    monkeypatch.setattr(_exact, "short_products", lambda d: short)
 
     def search(n, m, k):
         knn(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), k, backend="exact")
         radius_count(rng.standard_normal((n, 11)), rng.standard_normal((m, 11)), 0.5, backend="exact")
 
     search(40, 300, 5)
-    kernels = group_minima, group_values, shortened, count_groups
+    kernels = (
+        group_minima,
+        byte_minima,
+        group_values,
+        shortened,
+        reference_bytes,
+        query_bytes,
+        count_groups,
+    )
     before = [kernel._cache_size() for kernel in kernels]
     search(33, 512, 5)
     search(64, 257, 2)
-    search(57, 400, 8)
+    search(57, 400, last_k)
     assert [kernel._cache_size() for kernel in kernels] == before
 
 
@@ -205,37 +222,61 @@ def assert_oracle(queries, reference, k, exclude_ids=None, **options):
     np.testing.assert_array_equal(found.indices, ids)
 
 
+SHORT = pytest.mark.parametrize("short", ["bytes", "bfloat16"])
+
+
+@SHORT
 @pytest.mark.parametrize(("d", "k"), rest_slow([(16, 3), (64, 20), (300, 7)], (64, 20).__eq__))
-def test_short_products_prove_ordinary_rows(passes, monkeypatch, rng, d, k):
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+def test_short_products_prove_ordinary_rows(passes, monkeypatch, rng, d, k, short):
+    monkeypatch.setattr(_exact, "short_products", lambda d: (short,))
     reference = rng.standard_normal((3000, d)) + 5
     assert_oracle(reference[:60] + 0.1, reference, k)
-    assert passes[0][0] == "bfloat16" and passes[0][1] > 0.8
+    assert passes[0][0] == short and passes[0][1] > 0.8
     passes.clear()
     assert_oracle(reference[:700], reference[:700], k, np.arange(700), exclude_self=True)
-    assert passes[0][0] == "bfloat16" and passes[0][1] > 0.8
+    assert passes[0][0] == short and passes[0][1] > 0.8
 
 
 def test_short_products_are_given_up_where_they_prove_little(passes, monkeypatch, rng):
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+    monkeypatch.setattr(_exact, "short_products", lambda d: ("bytes", "bfloat16"))
     rows = 30.0 * rng.standard_normal((6, 24))[rng.integers(6, size=900)] + 0.01 * rng.standard_normal((900, 24))
     assert_oracle(rows[:80], rows, 5)
     assert passes == [("float32", 0.0), ("float64", 1.0)]
     whole = rng.integers(0, 3, size=(700, 20)).astype(float)
     passes.clear()
     assert_oracle(whole[:50], whole, 6)
-    assert passes == [("bfloat16", 1.0)]  # whole numbers: the pass used exact products
+    assert passes == [("float32", 1.0)]  # products of small whole numbers are exact in float32
 
 
+def test_bfloat16_takes_over_from_bytes(passes, monkeypatch, rng):
+    monkeypatch.setattr(_exact, "short_products", lambda d: ("bytes", "bfloat16"))
+    rows = 2.0 * rng.standard_normal((9, 24))[rng.integers(9, size=900)] + 0.4 * rng.standard_normal((900, 24))
+    assert_oracle(rows[:80], rows, 5)
+    assert passes[0][0] == "bfloat16" and passes[0][1] > 0.8
+
+
+@SHORT
 @pytest.mark.parametrize("scale", [1e-150, 1e-30, 1.0, 1e60])
-def test_short_products_at_any_scale(monkeypatch, rng, scale):
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+def test_short_products_at_any_scale(monkeypatch, rng, scale, short):
+    monkeypatch.setattr(_exact, "short_products", lambda d: (short,))
     rows = scale * rng.standard_normal((400, 18)) * np.exp(3 * rng.standard_normal((400, 1)))
     assert_oracle(rows, rows, 4, np.arange(400), exclude_self=True)
 
 
-def test_short_products_in_pieces(monkeypatch, rng):
-    monkeypatch.setattr(_exact, "short_products_pay", lambda d: True)
+@SHORT
+def test_short_products_of_rows_that_tie_or_vanish(monkeypatch, rng, short):
+    monkeypatch.setattr(_exact, "short_products", lambda d: (short,))
+    monkeypatch.setattr(_exact, "_DIRECT_WORK", 0)
+    rows = np.zeros((300, 20))
+    rows[:100, 3] = 0.1 * np.arange(100)
+    rows[100:200] = np.where(rng.random((100, 20)) < 0.1, 1e-33, 0.0)
+    rows[200:] = rng.standard_normal((100, 20)) * np.where(rng.random((100, 20)) < 0.1, 1e6, 1.0)
+    assert_oracle(rows, rows, 7, np.arange(300), exclude_self=True)
+
+
+@SHORT
+def test_short_products_in_pieces(monkeypatch, rng, short):
+    monkeypatch.setattr(_exact, "short_products", lambda d: (short,))
     monkeypatch.setattr(_exact, "tile_sizes", lambda *args: (16, 8, 32))
     monkeypatch.setattr(_exact, "_RESIDENT_BYTES", 0)
     rows = rng.standard_normal((230, 16))
@@ -245,6 +286,6 @@ def test_short_products_in_pieces(monkeypatch, rng):
 def test_compiled_selection_serves_accelerators_with_the_same_lists(monkeypatch, rng):
     rows = np.vstack([rng.standard_normal((500, 12)), rng.integers(0, 2, size=(200, 12))])
     before = propose_groups._cache_size(), rank_groups._cache_size()
-    monkeypatch.setattr(_scan.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(_products.jax, "default_backend", lambda: "gpu")
     assert_oracle(rows, rows, 9, np.arange(700), exclude_self=True)
     assert propose_groups._cache_size() > before[0] and rank_groups._cache_size() > before[1]

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, UInt16
+from jaxtyping import Array, Float, Int, UInt8, UInt16
 
 from mace_jax_kernels._precision import dot_precision, unit_roundoff
 from mace_jax_kernels._tiling import Rows
+from mace_jax_kernels.knn.short import widened
 from mace_jax_kernels.select_k import select_k
 
 __all__ = [
@@ -22,12 +23,9 @@ __all__ = [
     "propose_block",
     "propose_groups",
     "rank_groups",
-    "shortened",
 ]
 
 _RANK_BYTES = 2 << 20
-_TYPICAL_LOSS = 0.0015
-"""Root mean square of the relative error of rounding to bfloat16: 2^-7 / sqrt(12) over a mantissa near 1.5."""
 
 
 @functools.partial(jax.jit, static_argnames="tile_rows")
@@ -189,35 +187,14 @@ def group_minima(
     return functools.reduce(jnp.minimum, [products[:, i] + added[:, i] for i in range(group_rows)])
 
 
-@functools.partial(jax.jit, static_argnames="factor")
-def shortened(
-    rows: Float[Rows, "m d"], norms: Float[Rows, " m"], keep: ArrayLike, *, factor: int
-) -> tuple[Float[Array, "m d"], Float[Array, " m"]]:
-    """``factor`` (a power of two, any sign) times the rows in bfloat16, and their share of a lower bound.
-
-    With x = x' + u and y = y' + v after rounding, 2 |x.y - x'.y'| <= 2 |x| |v| + 2 |y'| |u|, and for any a > 0 that is
-    at most (a |x|^2 + |v|^2 / a) + (a |y'|^2 + |u|^2 / a). ``keep |x|^2`` less (a |x|^2 + |u|^2 / a), with a little
-    room, is one row's share; the sum of two shares less 2 x'.y' is a lower bound of the squared distance.
-
-    Args:
-        rows: ``(m, d)`` float32, centered.
-        norms: ``(m,)`` squared norms; ``inf`` for padding.
-        keep: Scalar, 1 less the relative slack of the float32 sums.
-        factor: 1 for reference rows, -2 for the queries of ``group_minima``.
-    """
-    short = rows.astype(jnp.bfloat16)
-    lost = jnp.sum((rows - short.astype(rows.dtype)) ** 2, axis=1)
-    share = keep * norms - 1.02 * (_TYPICAL_LOSS * norms + lost / _TYPICAL_LOSS)
-    return jnp.multiply(factor, short), jnp.where(jnp.isinf(norms), jnp.inf, share)
-
-
 @functools.partial(jax.jit, static_argnames="group_rows")
 def group_values(
     queries: Float[Rows, "n d"],
-    reference: Float[Rows, "m d"] | UInt16[Rows, "m d"],
+    reference: Float[Rows, "m d"] | UInt16[Rows, "m d"] | UInt8[Rows, "m d"],
     weights: Float[Rows, " m"],
     groups: Int[Rows, "n c"],
     exclude_ids: Int[Rows, " n"],
+    scales: Float[Rows, " m"] | None = None,
     *,
     group_rows: int,
 ) -> Float[Array, "n r"]:
@@ -225,8 +202,8 @@ def group_values(
 
     Arguments as in ``propose_groups`` over all of the reference; a group of -1 is absent and ``exclude_ids`` holds one
     row to leave out per query or -1: both have the value ``inf``. The reference may hold the bits of ``shortened`` rows
-    as uint16 (gathering from bfloat16 would widen all of it first), with their shares for weights and shortened queries
-    in float32.
+    as uint16 (gathering from bfloat16 would widen all of it first) or be ``reference_bytes`` with their scales; their
+    shares are weights.
 
     Peak memory beyond operands: a few times ``_RANK_BYTES``, or ``itemsize * c * group_rows * d`` for one query.
     """
@@ -240,9 +217,11 @@ def group_values(
         x, numbers, excluded = part
         safe = jnp.maximum(numbers, 0)
         # A matrix product, as in propose_groups: the slack of the filter is proven for its rounding.
-        rows = _wide(blocks[safe].reshape(-1, d))
+        rows = widened(blocks[safe].reshape(-1, d))
         products = jnp.matmul(rows, x, precision=dot_precision())
         products = products.reshape(kept, group_rows)
+        if scales is not None:
+            products *= scales.reshape(-1, group_rows)[safe]
         absent = (numbers < 0)[:, None] | (safe[:, None] * group_rows + within == excluded)
         return jnp.where(absent, jnp.inf, added[safe] - 2 * products).ravel()
 
@@ -252,14 +231,7 @@ def group_values(
     return lax.map(rank, (queries, groups, exclude_ids), batch_size=batch)
 
 
-def _wide(rows: Array) -> Array:
-    """Rows as they are, or as float32 if they are the bits of bfloat16."""
-    if rows.dtype != jnp.uint16:
-        return rows
-    return lax.bitcast_convert_type(rows.astype(jnp.uint32) << 16, jnp.float32)
-
-
-@functools.partial(jax.jit, static_argnames="group_rows")
+@functools.partial(jax.jit, static_argnames=("group_rows", "near"))
 def rank_groups(
     queries: Float[Rows, "n d"],
     reference: Float[Rows, "m d"],
@@ -267,15 +239,16 @@ def rank_groups(
     groups: Int[Rows, "n c"],
     exclude_ids: Int[Rows, " n"],
     *,
+    near: int,
     group_rows: int,
-) -> tuple[Float[Array, "n c"], Int[Array, "n c"]]:
-    """The ``c`` rows with the smallest ``weight - 2 x.y`` in each query's ``c`` groups, by (value, id).
+) -> tuple[Float[Array, "n near"], Int[Array, "n near"]]:
+    """The ``near`` rows with the smallest ``weight - 2 x.y`` in each query's groups, by (value, id).
 
     Arguments and memory as in ``group_values``. Ids are -1 at value ``inf`` where there are fewer rows.
     """
     groups = jnp.sort(groups, axis=1)
     values = group_values(queries, reference, weights, groups, exclude_ids, group_rows=group_rows)
-    negated, where = lax.top_k(-values, groups.shape[1])
+    negated, where = lax.top_k(-values, near)
     ids = jnp.take_along_axis(groups, where // group_rows, axis=1) * group_rows + where % group_rows
     return -negated, jnp.where(jnp.isinf(negated), jnp.int32(-1), ids)
 
