@@ -49,6 +49,7 @@ def _as_bytes(context, rows, others):
     return [stablehlo.DotGeneralOp(kind, rows, others, numbers).result]
 
 
+_byte_dot.def_impl(_widened)
 mlir.register_lowering(_byte_dot, mlir.lower_fun(_widened, multiple_results=False))
 mlir.register_lowering(_byte_dot, _as_bytes, platform="cpu")
 

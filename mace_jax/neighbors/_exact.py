@@ -47,9 +47,9 @@ class ExactBackend(AbstractNeighborBackend):
 
     Products give each pair a lower bound; the best candidates are measured by float64 differences; a row whose k-th
     distance is not below every bound left out is searched again with more precise products and then pair by pair.
-    With 16 features or more, products are of bytes (each record rounded to 127 steps of its own size) where a CPU adds
-    them up four at a time, or in bfloat16 where it has instructions for that; then in float32, then in float64. Records
-    whose entries are integers of moderate size need no bound: their products are exact in float32.
+    Where a CPU has instructions for it, products are of bytes (each record rounded to 127 steps of its own size) from
+    48 features on, or in bfloat16 from 16 on; then in float32, then in float64. Records whose entries are integers of
+    moderate size need no bound: their products are exact in float32.
 
     Args:
         tile_bytes: Budget of one distance tile.

@@ -195,7 +195,7 @@ def _seconds(x: NDArray[Any], y: NDArray[Any], dtype: str) -> list[NDArray[np.fl
     parts = []
     for part in (x, y):
         if part.dtype.kind not in "mM":
-            missing = [np.datetime64("NaT") if dtype[0] == "M" else np.timedelta64("NaT")]
+            missing = [np.datetime64("NaT") if dtype[0] == "M" else np.timedelta64("NaT", "ns")]
             part = np.array([missing[0] if _is_missing(v) else v for v in part.tolist()], dtype)
         parts.append(part.astype(dtype))
     stamps = np.concatenate(parts).view(np.int64)

@@ -18,18 +18,18 @@ from mace_jax_kernels._tiling import bucket
 
 __all__ = ["Depth", "prepared", "short_products"]
 
-_SHORTEST = 16
-"""Features from which short products are worth their weaker bounds."""
+_FEWEST, _FEWEST_FOR_BYTES = 16, 48
+"""Features from which short products are worth their weaker bounds; with few, selection takes the time."""
 
 
 def short_products(d: int) -> tuple[str, ...]:
     """Short products that save time here, the shortest first: enough features, and a CPU with instructions for them."""
-    if d < _SHORTEST or jax.default_backend() != "cpu":
+    if d < _FEWEST or jax.default_backend() != "cpu":
         return ()
     words = _processor_words()
-    whole = d <= BYTE_DOT_WIDTH and bool(words & {"avx512_vnni", "amx_int8"}) and compiles_to_bytes()
+    whole = _FEWEST_FOR_BYTES <= d <= BYTE_DOT_WIDTH and bool(words & {"avx512_vnni", "amx_int8"})
     half = bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
-    return ("bytes",) * whole + ("bfloat16",) * half
+    return ("bytes",) * (whole and compiles_to_bytes()) + ("bfloat16",) * half
 
 
 def prepared(products: str, filtered: Filter, sizes: Tiles, block: Block, n_rows: int) -> AbstractScan:

@@ -114,7 +114,7 @@ def byte_minima(
     """
     m, n = reference.shape[0], queries.shape[0]
     products = byte_dot(reference, queries).reshape(m // group_rows, group_rows, n)
-    excess = _ZERO * jnp.sum(queries.astype(jnp.int32), axis=1)
+    excess = _ZERO * jnp.sum(queries, axis=1, dtype=jnp.int32)
     added, doubled = (jnp.reshape(part, (-1, group_rows, 1)) for part in (shares, 2 * scales))
 
     def bound(i):
