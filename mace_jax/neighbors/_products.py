@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from mace_jax.neighbors._filter import Filter
+from mace_jax.neighbors._operands import Bytes, Floats, Halves
 from mace_jax.neighbors._scan import AbstractScan, Block, Tiles
 from mace_jax.neighbors._scan_compiled import CompiledScan
-from mace_jax.neighbors._scan_tiled import ByteScan, FloatScan, HalfScan
+from mace_jax.neighbors._scan_tiled import TiledScan
 from mace_jax_kernels._byte_dot import BYTE_DOT_WIDTH, compiles_to_bytes
 from mace_jax_kernels._tiling import bucket
 
@@ -36,8 +37,8 @@ def prepared(products: str, filtered: Filter, sizes: Tiles, block: Block, n_rows
     """A scan with these products."""
     if filtered.dtype != np.float32 or jax.default_backend() != "cpu":
         return CompiledScan.prepare(filtered, sizes, block, n_rows)
-    kind = {"bytes": ByteScan, "bfloat16": HalfScan, "float32": FloatScan}[products]
-    return kind.prepare(filtered, sizes, block, n_rows)
+    kind = {"bytes": Bytes, "bfloat16": Halves, "float32": Floats}[products]
+    return TiledScan.prepare(kind(filtered), sizes, block, n_rows)
 
 
 @functools.cache
@@ -50,8 +51,8 @@ class Depth(NamedTuple):
     """How far the lists of a filter go for ``k`` neighbors; unequal to prove most rows at least cost."""
 
     kept: int  # groups kept
-    few: int  # groups that are ranked first
-    near: int  # rows of these that are measured first
+    few: int  # groups that are ranked
+    near: int  # rows of these of which the bounds are listed
 
     @classmethod
     def of(cls, k: int, d: int, products: str) -> Depth:

@@ -15,8 +15,11 @@ import pytest
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends SIGINT to a child process")
 
 START = """
-import sys, time, mace_jax
+import signal, sys, time, mace_jax
 from mace_jax.cli import main
+
+# A test run in the background of a shell starts its children with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pause(*_arguments, **_options):
     open({flag!r}, "w").close()

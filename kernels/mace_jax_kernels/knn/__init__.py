@@ -1,12 +1,10 @@
 """Exact k nearest neighbors under the squared Euclidean distance."""
 
 from mace_jax_kernels.knn.api import NearestNeighbors, knn
-from mace_jax_kernels.knn.short import Bytes, Shares, byte_minima, query_bytes, reference_bytes, shortened
+from mace_jax_kernels.knn.short import byte_minima, query_bytes, reference_bytes, shortened
 from mace_jax_kernels.knn.xla import group_minima, group_values, propose_block, propose_groups, rank_groups
 
 __all__ = [
-    "Bytes",
-    "Shares",
     "NearestNeighbors",
     "byte_minima",
     "group_minima",

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Float32, Int8, UInt8
 from mace_jax_kernels._byte_dot import byte_dot
 from mace_jax_kernels._tiling import Rows
 
-__all__ = ["Bytes", "Shares", "byte_minima", "query_bytes", "reference_bytes", "shortened", "widened"]
+__all__ = ["byte_minima", "query_bytes", "reference_bytes", "shortened", "widened"]
 
 _LARGEST_BYTE = 127
 _ZERO = 128
