@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 PACKAGES = ("mace-jax", "jax", "jaxlib", "numpy", "scipy", "faiss-cpu", "scikit-learn")
 MIN_RUNS = 5
+_REST = 0.1
+"""Seconds before each contender: threads of the one before, which wait for more work in a loop, give up by then."""
 _MARK = "bench-row "
 _COMPILE_EVENTS = {
     "/jax/core/compile/jaxpr_trace_duration": "trace",
@@ -129,6 +131,7 @@ def _side_by_side(case: Case, runs: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(max(runs, MIN_RUNS)):
         for name in list(contenders)[:: 1 if turn % 2 == 0 else -1]:
+            time.sleep(_REST)
             start = time.perf_counter()
             contenders[name].run()
             seconds[name].append((time.perf_counter() - start) / contenders[name].queries)

@@ -78,12 +78,15 @@ class Groups:
 def group_rows(reference: FloatArray) -> Groups | None:
     """Groups of equal rows, or None if all rows differ; ``O(m d)`` through a 64-bit hash that is checked."""
     m, d = reference.shape
-    weights = np.random.default_rng(0).integers(1 << 63, size=d, dtype=np.uint64) | np.uint64(1)
+    paired = reference.dtype == np.float32 and d % 2 == 0  # two entries make one word
+    words = d // 2 if paired else d
+    weights = np.random.default_rng(0).integers(1 << 63, size=words, dtype=np.uint64) | np.uint64(1)
     hashes = np.empty(m, dtype=np.uint64)
 
     def fill(part: slice) -> None:
-        rows = reference[part] + reference.dtype.type(0)  # adding zero turns -0.0 into 0.0
-        bits = rows.view(np.uint32).astype(np.uint64) if rows.dtype == np.float32 else rows.view(np.uint64)
+        rows = np.add(reference[part], reference.dtype.type(0), order="C")  # adding zero turns -0.0 into 0.0
+        one_each = rows.dtype == np.float32 and not paired
+        bits = rows.view(np.uint32).astype(np.uint64) if one_each else rows.view(np.uint64)
         bits ^= bits >> np.uint64(32)
         bits *= weights
         hashes[part] = bits.sum(axis=1, dtype=np.uint64)

@@ -15,11 +15,11 @@ from mace_jax.neighbors._direct import direct_counts, direct_nearest
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import row_chunks, squared_distances
-from mace_jax.neighbors._products import Depth, prepared, short_products
+from mace_jax.neighbors._products import prepared, short_products
 from mace_jax.neighbors._refine import Refinement
-from mace_jax.neighbors._scan import AbstractScan, Found, Tiles, merge_lists, precision_context
+from mace_jax.neighbors._scan import AbstractScan, Candidates, Queries, Tiles, precision_context
 from mace_jax.neighbors._survivors import GROUP_LIMIT
-from mace_jax.neighbors._threads import in_threads
+from mace_jax.neighbors._threads import in_threads, processors
 from mace_jax_kernels._tiling import TILE_BYTES, bucket, pad_rows, resident_size, tile_sizes
 from mace_jax_kernels.radius_count import count_groups
 
@@ -56,7 +56,7 @@ class ExactBackend(AbstractNeighborBackend):
 
     Peak memory beyond inputs and result, in bytes: the mapped reference, ``1.25 m d`` times 4 (2 in bfloat16, 1
     in bytes) up to 384 MiB, and pieces of 64 MiB beyond that; per processor about ``tile_bytes``; ``40 m``; and, where
-    there are several pieces, ``8 n c`` for at most ``c = 2 k + 12 + d / 18`` groups, and a quarter.
+    there are several pieces, ``24 n c`` for about ``c = 2 k + 10`` candidates.
 
     Example:
         >>> ExactBackend().name
@@ -112,53 +112,51 @@ class ExactBackend(AbstractNeighborBackend):
             kinds = (*short_products(d), "float32") if filtered.slack > 0.0 else ("float32",)
         else:
             kinds = (products,)
-        depths = [Depth.of(k + (excluded is not None), d, kind) for kind in kinds]
-        tiles = self._tiles(n, m, d, depths[0].kept, kinds[0])
-        query_rows, group_rows, resident = tiles.query_rows, tiles.group_rows, tiles.resident
-        refine = Refinement(filtered, reference, chosen, m, group_rows, k)
-        so_far: dict[int, Found] = {}
-        own = np.full(n, -1, np.int32) if excluded is None else excluded.astype(np.int32)
+        tiles = self._tiles(n, m, d, k, kinds[0])
+        wanted = k + (excluded is not None)
+        refine = Refinement(filtered, reference, chosen, k)
+        # Records of a size stand together: they then share a scale, and the nearest ones come early.
+        by_size = kinds[0] == "bytes"
+        order = np.argsort(filtered.sizes(queries, None)) if by_size else np.arange(n)
+        so_far: dict[int, Candidates] = {}
         squared = np.empty((n, k))
         nearest = np.empty((n, k), dtype=np.int64)
         proven = np.empty(n, dtype=bool)
 
-        def search(part: slice, start: int, piece: AbstractScan, depth: Depth) -> None:
-            size = part.stop - part.start
-            moved, norms = filtered.block(queries, None, part.start, part.stop, query_rows)
-            found = piece.search(moved, norms, size, depth.kept, start // group_rows)
-            if part.start in so_far:
-                found = merge_lists(so_far[part.start], found)
-            if start + tiles.piece_rows < m:
+        def search(part: slice, stop: int, piece: AbstractScan) -> None:
+            moved, norms = filtered.block(queries, order, part.start, part.stop, tiles.query_rows)
+            before = so_far.pop(part.start, None) or Candidates.none(part.stop - part.start)
+            found = piece.search(Queries(moved, norms, part.stop - part.start), wanted, before)
+            if stop < m:
                 so_far[part.start] = found
                 return
-            so_far.pop(part.start, None)
-            ranked = None
-            if resident:
-                groups = pad_rows(found.groups[:, : depth.few], query_rows, -1)
-                ranked = piece.rank(moved, norms, groups, pad_rows(own[part], query_rows, -1), size, depth.near)
-            squared[part], nearest[part], proven[part] = refine(queries[part], own[part], found, depth.few, ranked)
+            rows = order[part]
+            own = None if excluded is None else excluded[rows]
+            squared[rows], nearest[rows], proven[rows] = refine(queries[rows], found, own)
 
-        parts = row_chunks(n, 1, query_rows)
+        parts = row_chunks(n, 1, tiles.query_rows)
         for start in range(0, m, tiles.piece_rows):
             stop = min(start + tiles.piece_rows, m)
-            block = functools.partial(self._block, filtered, reference, chosen, start)
+            ids = np.arange(start, stop)
+            if by_size:
+                ids = ids[np.argsort(filtered.sizes(reference, ids if chosen is None else chosen[ids]))]
+            if chosen is None and not by_size:
+                block = functools.partial(filtered.block, reference[start:stop], None)
+            else:
+                block = functools.partial(filtered.block, reference, ids if chosen is None else chosen[ids])
             todo, piece = parts, cast(AbstractScan, None)
-            for products, depth in zip(kinds, depths, strict=True):
+            for products in kinds:
                 del piece  # before its successor is made
-                piece = prepared(products, filtered, tiles, block, stop - start)
-                if not resident or products == kinds[-1]:
+                piece = prepared(products, filtered, tiles, block, ids)
+                if tiles.piece_rows < m or products == kinds[-1]:
                     break
-                search(parts[0], start, piece, depth)
-                if proven[parts[0]].mean() >= _ENOUGH:
-                    todo = parts[1:]
+                trial = parts[: processors()]
+                _each(functools.partial(search, stop=stop, piece=piece), trial)
+                if proven[order[: trial[-1].stop]].mean() >= _ENOUGH:
+                    todo = parts[len(trial) :]
                     break
-            _each(functools.partial(search, start=start, piece=piece, depth=depth), todo)
+            _each(functools.partial(search, stop=stop, piece=piece), todo)
         return squared, nearest, proven, products
-
-    @staticmethod
-    def _block(filtered, reference, chosen, offset, start, stop, rows, *, in_parallel=False):
-        """Mapped rows of the piece that begins at ``offset``."""
-        return filtered.block(reference, chosen, offset + start, offset + stop, rows, in_parallel=in_parallel)
 
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
         """Closed-ball counts; pairs near the boundary are measured by float64 differences."""
@@ -224,7 +222,7 @@ class ExactBackend(AbstractNeighborBackend):
             _each(lambda part, start=start, operands=operands: count(part, start, *operands), parts)
         return counts, n_near <= _BORDERLINE
 
-    def _tiles(self, n, m, d, kept, products):
+    def _tiles(self, n, m, d, k, products):
         """Sizes for this many rows; a reference that fits is one piece, with room for it in 4 or 8 bytes an entry."""
         itemsize = 8 if products == "float64" else 4
         of_bytes = products == "bytes"
@@ -235,7 +233,7 @@ class ExactBackend(AbstractNeighborBackend):
         power = piece_rows & -piece_rows
         slice_rows = 2 * _SLICE_BYTES // d if of_bytes else _SLICE_BYTES // (d * itemsize)
         tile_rows = min(tile_rows, power, max(_COUNT_ROWS, bucket(slice_rows + 1) // 2))
-        group_rows = _GROUP_ROWS if d < _WIDE and kept < _LONG else _GROUP_ROWS // 2
+        group_rows = _GROUP_ROWS if d < _WIDE and k < _LONG else _GROUP_ROWS // 2
         group_rows = max(group_rows, bucket(-(-piece_rows // GROUP_LIMIT)))
         return Tiles(
             query_rows=query_rows,
@@ -243,7 +241,6 @@ class ExactBackend(AbstractNeighborBackend):
             chunk_rows=min(_CHUNK_ROWS, power),
             group_rows=min(group_rows, tile_rows),
             piece_rows=piece_rows,
-            resident=resident,
         )
 
 

@@ -195,8 +195,11 @@ def _seconds(x: NDArray[Any], y: NDArray[Any], dtype: str) -> list[NDArray[np.fl
     parts = []
     for part in (x, y):
         if part.dtype.kind not in "mM":
-            missing = [np.datetime64("NaT") if dtype[0] == "M" else np.timedelta64("NaT", "ns")]
-            part = np.array([missing[0] if _is_missing(v) else v for v in part.tolist()], dtype)
+            stamps = np.full(len(part), "NaT", dtype)
+            for row, value in enumerate(part.tolist()):
+                if not _is_missing(value):
+                    stamps[row] = value
+            part = stamps
         parts.append(part.astype(dtype))
     stamps = np.concatenate(parts).view(np.int64)
     missing = np.isnat(np.concatenate(parts))

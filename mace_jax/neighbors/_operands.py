@@ -18,17 +18,26 @@ from mace_jax.neighbors._scan import Block, Tiles
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels.knn import byte_minima, group_minima, query_bytes, reference_bytes, shortened
 
-__all__ = ["AbstractOperands", "Bytes", "Floats", "Halves", "Mapped"]
+__all__ = ["AbstractOperands", "Bytes", "Floats", "Halves", "Mapped", "Whole"]
 
 _HALF_LOSS = 0.0015
 """Root mean square of the relative error of rounding to bfloat16: 2^-7 / sqrt(12) over a mantissa near 1.5."""
 
 
+class Whole(NamedTuple):
+    """What bounds single rows, for queries that are not rounded."""
+
+    rows: NDArray[Any]  # (m, d)
+    weights: NDArray[np.float32]  # (m,) their parts of the bounds
+    scales: NDArray[np.float32] | None  # (m,) what products are to be multiplied by
+
+
 class Mapped(NamedTuple):
     """One piece of a reference; rows are padded with infinite shares."""
 
-    tiled: tuple[NDArray[Any], ...]  # what ``minima`` takes tile by tile, arrays of ``piece_rows`` rows
-    whole: tuple[Any, ...]  # rows, weights where queries are not rounded, and scales or None, as ``group_values`` takes
+    tiles: tuple[tuple[Any, ...], ...]  # what ``minima`` takes; views of arrays of ``piece_rows`` rows
+    whole: Whole
+    lost: float  # median of what rounding takes from a row's part of a bound
 
 
 class AbstractOperands(abc.ABC):
@@ -38,6 +47,11 @@ class AbstractOperands(abc.ABC):
     @abc.abstractmethod
     def kept_alone(self) -> float:
         """What is left of a query's squared norm in a bound for which it is not rounded."""
+
+    @property
+    @abc.abstractmethod
+    def room(self) -> float:
+        """About how much more than the median rounding may take from the bound of a neighbor."""
 
     @abc.abstractmethod
     def reference(self, sizes: Tiles, block: Block, n_rows: int) -> Mapped:
@@ -50,6 +64,10 @@ class AbstractOperands(abc.ABC):
     @abc.abstractmethod
     def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
         """Minima over the groups of a tile, ``(groups, queries)``."""
+
+    @abc.abstractmethod
+    def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Some of the rows of ``Whole`` in float32."""
 
 
 @final
@@ -64,11 +82,17 @@ class Floats(AbstractOperands):
         """All but the slack."""
         return 1.0 - self.filtered.slack
 
+    @property
+    def room(self) -> float:
+        """Much: so little is lost that few rows lie between."""
+        return 2.0
+
     def reference(self, sizes: Tiles, block: Block, n_rows: int) -> Mapped:
         """Rows as they are, and their norms less the slack."""
         rows, norms = block(0, n_rows, sizes.piece_rows, in_parallel=True)
         weights = norms * self.filtered.keep
-        return Mapped((rows, weights), (rows, weights, None))
+        lost = self.filtered.slack * float(np.median(norms[:n_rows]))
+        return Mapped(_tiles(sizes, n_rows, rows, weights), Whole(rows, weights, None), lost)
 
     def queries(self, moved: NDArray[Any], norms: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         """Queries times -2."""
@@ -77,6 +101,10 @@ class Floats(AbstractOperands):
     def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
         """By products in float32."""
         return group_minima(queries, *tile, group_rows=group_rows)
+
+    def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """As they are."""
+        return rows
 
 
 @final
@@ -91,17 +119,23 @@ class Halves(AbstractOperands):
         """With a little room, as in the shares."""
         return 1.0 - 1.02 * (self.filtered.slack + _HALF_LOSS)
 
+    @property
+    def room(self) -> float:
+        """Much: so little is lost that few rows lie between."""
+        return 2.0
+
     def reference(self, sizes: Tiles, block: Block, n_rows: int) -> Mapped:
         """Rows in bfloat16, for ranking as their bits, and shares."""
         rows = _padded(block, sizes, n_rows, jnp.bfloat16)
         both, alone = (_filled(sizes, np.inf) for _ in range(2))
 
-        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> None:
+        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> float:
             found, shares = shortened(moved, norms, self.filtered.keep_short, _HALF_LOSS, factor=1)
             rows[tile], both[tile], alone[tile] = (np.asarray(array) for array in (found, *shares))
+            return _median_loss(norms, both[tile])
 
-        _in_tiles(shorten, block, sizes, n_rows)
-        return Mapped((rows, both), (rows.view(np.uint16), alone, None))
+        lost = _in_tiles(shorten, block, sizes, n_rows)
+        return Mapped(_tiles(sizes, n_rows, rows, both), Whole(rows.view(np.uint16), alone, None), lost)
 
     def queries(self, moved: NDArray[Any], norms: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         """Queries in bfloat16 times -2."""
@@ -111,6 +145,10 @@ class Halves(AbstractOperands):
     def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
         """By products in bfloat16, added up in float32."""
         return group_minima(queries, *tile, group_rows=group_rows)
+
+    def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """From the upper halves of the bits of float32."""
+        return np.left_shift(rows, 16, dtype=np.uint32).view(np.float32)
 
 
 @final
@@ -125,19 +163,25 @@ class Bytes(AbstractOperands):
         """With a little room, as in the shares."""
         return 1.0 - 1.02 * (self.filtered.slack + self.filtered.byte_loss)
 
+    @property
+    def room(self) -> float:
+        """None: each costs time."""
+        return 1.0
+
     def reference(self, sizes: Tiles, block: Block, n_rows: int) -> Mapped:
         """Rows as bytes, scales and shares."""
         filtered = self.filtered
         rows = _padded(block, sizes, n_rows, np.uint8)
         scales, both, alone = _filled(sizes, 1.0), _filled(sizes, np.inf), _filled(sizes, np.inf)
 
-        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> None:
+        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> float:
             found = reference_bytes(moved, norms, filtered.keep_short, filtered.byte_loss)
             rows[tile], scales[tile] = np.asarray(found.rows), np.asarray(found.scales)
             both[tile], alone[tile] = (np.asarray(share) for share in found.shares)
+            return _median_loss(norms, both[tile])
 
-        _in_tiles(shorten, block, sizes, n_rows)
-        return Mapped((rows, scales, both), (rows, alone, scales))
+        lost = _in_tiles(shorten, block, sizes, n_rows)
+        return Mapped(_tiles(sizes, n_rows, rows, scales, both), Whole(rows, alone, scales), lost)
 
     def queries(self, moved: NDArray[Any], norms: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         """Queries as bytes, and scales."""
@@ -147,6 +191,10 @@ class Bytes(AbstractOperands):
     def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
         """By products of bytes, added up in int32."""
         return byte_minima(*queries, *tile, group_rows=group_rows)
+
+    def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """From bytes that stand for 0 at 128."""
+        return (rows ^ np.uint8(128)).view(np.int8).astype(np.float32)
 
 
 def _filled(sizes: Tiles, value: float) -> NDArray[np.float32]:
@@ -163,13 +211,23 @@ def _padded(block: Block, sizes: Tiles, n_rows: int, dtype: Any) -> NDArray[Any]
     return rows
 
 
+def _tiles(sizes: Tiles, n_rows: int, *arrays: NDArray[Any]) -> tuple[tuple[Any, ...], ...]:
+    parts = [slice(start, start + sizes.tile_rows) for start in range(0, n_rows, sizes.tile_rows)]
+    return tuple(tuple(jax.device_put(array[part]) for array in arrays) for part in parts)
+
+
+def _median_loss(norms: NDArray[Any], shares: NDArray[np.float32]) -> float:
+    real = np.isfinite(norms)
+    return float(np.median(norms[real] - shares[real]))
+
+
 def _in_tiles(
-    work: Callable[[slice, NDArray[Any], NDArray[Any]], None], block: Block, sizes: Tiles, n_rows: int
-) -> None:
-    """``work`` on every tile, its mapped rows and their norms."""
+    work: Callable[[slice, NDArray[Any], NDArray[Any]], float], block: Block, sizes: Tiles, n_rows: int
+) -> float:
+    """``work`` on every tile, its mapped rows and their norms; the median of what it returns."""
 
-    def run(part: slice) -> None:
+    def run(part: slice) -> float:
         tile = slice(part.start, part.start + sizes.tile_rows)
-        work(tile, *block(part.start, part.stop, sizes.tile_rows))
+        return work(tile, *block(part.start, part.stop, sizes.tile_rows))
 
-    in_threads(run, row_chunks(n_rows, 1, sizes.tile_rows))
+    return float(np.median(in_threads(run, row_chunks(n_rows, 1, sizes.tile_rows))))

@@ -11,6 +11,7 @@ from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
 
 __all__ = [
+    "first_of",
     "nearest_of",
     "nearest_of_ragged",
     "row_chunks",
@@ -72,13 +73,18 @@ def nearest_of(queries: FloatArray, reference: FloatArray, candidates: IntArray,
     """The first ``k`` of each row of candidate ids by (squared distance, id); an id of -1 is at distance infinity."""
     squared = squared_lists(queries, reference, candidates)
     squared[candidates < 0] = np.inf
+    return first_of(squared, candidates, k)
+
+
+def first_of(squared: FloatArray, ids: IntArray, k: int) -> tuple[FloatArray, IntArray]:
+    """The first ``k`` of each row by (squared distance, id)."""
     order = np.argsort(squared, axis=1)
-    near, ids = _in_order(squared, order), _in_order(candidates, order)
+    near, first = _in_order(squared, order), _in_order(ids, order)
     # Equal distances, the last one kept and the first one cut off among them, stand in order of id.
     tied = np.flatnonzero((near[:, 1 : k + 1] == near[:, :k][:, : near.shape[1] - 1]).any(axis=1))
-    order = np.lexsort((candidates[tied], squared[tied]), axis=-1)
-    near[tied], ids[tied] = _in_order(squared[tied], order), _in_order(candidates[tied], order)
-    return np.ascontiguousarray(near[:, :k]), np.ascontiguousarray(ids[:, :k])
+    order = np.lexsort((ids[tied], squared[tied]), axis=-1)
+    near[tied], first[tied] = _in_order(squared[tied], order), _in_order(ids[tied], order)
+    return np.ascontiguousarray(near[:, :k]), np.ascontiguousarray(first[:, :k])
 
 
 def _in_order(rows: NDArray[Any], order: IntArray) -> NDArray[Any]:

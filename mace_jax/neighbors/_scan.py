@@ -1,4 +1,4 @@
-"""The filtering pass over one piece of a reference: which groups of rows can hold a neighbor of which query."""
+"""The filtering pass over one piece of a reference: which rows can be a neighbor of which query."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
-from mace_jax_kernels._tiling import Rows
+from mace_jax.neighbors._base import IntArray
 
-__all__ = ["AbstractScan", "Block", "Found", "Tiles", "merge_lists", "precision_context"]
+__all__ = ["AbstractScan", "Block", "Candidates", "Queries", "Tiles", "precision_context"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Tiles:
     chunk_rows: int  # reference rows per selection, where selection is compiled
     group_rows: int  # reference rows per minimum
     piece_rows: int  # reference rows that are mapped at a time
-    resident: bool  # whether that is all of them
 
 
 class Block(Protocol):
@@ -39,38 +38,59 @@ class Block(Protocol):
         ...
 
 
-class Found(NamedTuple):
-    """Per query the groups with the smallest minima; every group left out has a minimum of at least the last one."""
+class Queries(NamedTuple):
+    """A block of queries."""
 
-    values: NDArray[Any]  # (n, kept) ascending, inf where there is none
-    groups: NDArray[np.int32]  # (n, kept), -1 where there is none
-    share: FloatArray  # (n,) the query's own part of the bound: value + share bounds a squared distance from below
+    moved: NDArray[Any]  # (rows, d) mapped, of which the first ``n`` are real
+    norms: NDArray[Any]  # (rows,) their squared norms, infinite for padding
+    n: int
+
+
+class Candidates(NamedTuple):
+    """Rows that may be neighbors of a block of queries, in order of query."""
+
+    query: IntArray  # (c,)
+    row: IntArray  # (c,)
+    bound: FloatArray  # (c,) at most the squared distance on the mapped scale
+    beyond: FloatArray  # (n,) every row that is not listed has a bound of at least this
+
+    @classmethod
+    def none(cls, n: int) -> Candidates:
+        """Before the first piece."""
+        nothing = np.empty(0, np.int64)
+        return cls(nothing, nothing, np.empty(0), np.full(n, np.inf))
+
+    def and_later(self, other: Candidates) -> Candidates:
+        """These, and those among rows that come later."""
+        beyond = np.minimum(self.beyond, other.beyond)
+        if not len(self.query):
+            return other._replace(beyond=beyond)
+        query = np.concatenate([self.query, other.query])
+        order = np.argsort(query, kind="stable")
+        row = np.concatenate([self.row, other.row])[order]
+        return Candidates(query[order], row, np.concatenate([self.bound, other.bound])[order], beyond)
+
+    def kth(self, k: int) -> FloatArray:
+        """The ``k``-th smallest bound of each query, infinite where there are fewer."""
+        starts = np.searchsorted(self.query, np.arange(len(self.beyond) + 1))
+        ascending = self.bound[np.lexsort((self.bound, self.query))]
+        enough = np.diff(starts) >= k
+        found = np.full(len(enough), np.inf)
+        found[enough] = ascending[starts[:-1][enough] + k - 1]
+        return found
+
+    def within(self) -> Candidates:
+        """Without rows that have bounds above ``beyond``."""
+        stay = self.bound <= self.beyond[self.query]
+        return Candidates(self.query[stay], self.row[stay], self.bound[stay], self.beyond)
 
 
 class AbstractScan(abc.ABC):
     """One mapped piece on the device."""
 
     @abc.abstractmethod
-    def search(self, moved: NDArray[Any], norms: NDArray[Any], n: int, kept: int, first_group: int) -> Found:
-        """The ``kept`` first groups by (minimum, group) of the first ``n`` mapped queries."""
-
-    @abc.abstractmethod
-    def rank(
-        self, moved: NDArray[Any], norms: NDArray[Any], groups: Rows, excluded: Rows, n: int, near: int
-    ) -> tuple[FloatArray, NDArray[np.int32]]:
-        """Bounds and ids ``(n, near)`` of the first rows by (bound, id) in ``groups (rows, c)``.
-
-        They are inf and -1 for no row. Every other row of these groups has a bound of at least the last one.
-        """
-
-
-def merge_lists(one: Found, other: Found) -> Found:
-    """The first of two lists of one length; groups of the second have larger numbers."""
-    kept = one.values.shape[1]
-    values = np.concatenate([one.values, other.values], axis=1)
-    order = np.argsort(values, axis=1, kind="stable")[:, :kept]
-    groups = np.concatenate([one.groups, other.groups], axis=1)
-    return Found(np.take_along_axis(values, order, 1), np.take_along_axis(groups, order, 1), one.share)
+    def search(self, queries: Queries, k: int, so_far: Candidates) -> Candidates:
+        """``so_far`` and the rows of this piece that may be among the ``k`` nearest."""
 
 
 def precision_context(dtype: Any) -> contextlib.AbstractContextManager[Any]:

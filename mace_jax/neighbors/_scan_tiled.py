@@ -8,63 +8,83 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, final
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
-from mace_jax.neighbors._operands import AbstractOperands
-from mace_jax.neighbors._scan import AbstractScan, Block, Found, Tiles
+from mace_jax.neighbors._base import IntArray
+from mace_jax.neighbors._operands import AbstractOperands, Whole
+from mace_jax.neighbors._pairs import row_chunks
+from mace_jax.neighbors._scan import AbstractScan, Block, Candidates, Queries, Tiles
 from mace_jax.neighbors._survivors import Survivors
-from mace_jax_kernels._tiling import Rows
-from mace_jax_kernels.knn import group_values
 
 __all__ = ["TiledScan"]
+
+_LOOK_BYTES = 2 << 20
 
 
 @final
 @dataclasses.dataclass(frozen=True, eq=False)
 class TiledScan(AbstractScan):
-    """One piece, whole for ranking and as tiles for the products; both are views of the same memory."""
+    """One piece, whole for looking into groups and as tiles for the products; both are views of the same memory."""
 
     operands: AbstractOperands
     sizes: Tiles
+    ids: IntArray  # of the rows
     tiles: tuple[tuple[Any, ...], ...]  # operands of the group minima
-    whole: tuple[Any, ...]  # rows, weights and scales as ``group_values`` takes them
+    whole: Whole
+    lost: float  # what rounding takes from the bound of a row
 
     @classmethod
-    def prepare(cls, operands: AbstractOperands, sizes: Tiles, block: Block, n_rows: int) -> TiledScan:
-        """From ``block``, which maps a stretch of a piece whose first ``n_rows`` rows are real."""
-        mapped = operands.reference(sizes, block, n_rows)
-        parts = [slice(start, start + sizes.tile_rows) for start in range(0, n_rows, sizes.tile_rows)]
-        tiles = tuple(tuple(jax.device_put(array[part]) for array in mapped.tiled) for part in parts)
-        return cls(operands, sizes, tiles, jax.device_put(mapped.whole))
+    def prepare(cls, operands: AbstractOperands, sizes: Tiles, block: Block, ids: IntArray) -> TiledScan:
+        """From ``block``, which maps a stretch of a piece whose rows have these ids."""
+        return cls(operands, sizes, ids, *operands.reference(sizes, block, len(ids)))
 
-    def search(self, moved: NDArray[Any], norms: NDArray[Any], n: int, kept: int, first_group: int) -> Found:
-        """The ``kept`` first groups by (minimum, group) of the first ``n`` mapped queries."""
-        queries, share = self.operands.queries(moved, norms)
-        stream = Survivors(n, len(moved), kept)
+    def search(self, queries: Queries, k: int, so_far: Candidates) -> Candidates:
+        """``so_far`` and the rows of this piece that may be among the ``k`` nearest."""
+        n = queries.n
+        operand, shares = self.operands.queries(queries.moved, queries.norms)
+        share = shares[:n].astype(np.float64)
+        lost = queries.norms[:n].astype(np.float64) - share
+        # About what rounding takes from a pair lies between the k-th bound and the k-th distance; less surely for few.
+        room = self.operands.room * (1.0 + 2.0 / np.sqrt(k))
+        margin = (room * (lost + np.maximum(lost, self.lost))).astype(np.float32)
+        most = 4 * k + 24 + queries.moved.shape[1] // 16 if lost.any() else k
+        limit = np.minimum(so_far.beyond, so_far.kth(k) + margin) - share
+        limit = np.nextafter(limit.astype(np.float32), np.float32(np.inf))
+        stream = Survivors(len(queries.moved), k, most, margin, limit)
         step = self.sizes.tile_rows // self.sizes.group_rows
-        for number, tile in enumerate(self.tiles):
-            minima = self.operands.minima(queries, tile, self.sizes.group_rows)
+        ahead = self.operands.minima(operand, self.tiles[0], self.sizes.group_rows)
+        for number in range(len(self.tiles)):
+            minima = ahead
+            if number + 1 < len(self.tiles):  # runs while the host looks at what is there
+                ahead = self.operands.minima(operand, self.tiles[number + 1], self.sizes.group_rows)
             stream.add(np.asarray(minima), number * step)
-        values, groups = stream.result()
-        groups = np.where(groups >= 0, groups + np.int32(first_group), groups)
-        return Found(values, groups, share[:n].astype(np.float64))
+        query, group, limits = stream.result()
+        beyond = limits.astype(np.float64) + share
+        looked = [self._rows(queries, query[part], group[part], beyond) for part in self._parts(len(query))]
+        if not looked:
+            return so_far.and_later(Candidates.none(n)._replace(beyond=beyond))
+        of, ids, bounds = (np.concatenate(part) for part in zip(*looked, strict=True))
+        return so_far.and_later(Candidates(of, ids, bounds, beyond)).within()
 
-    def rank(
-        self, moved: NDArray[Any], norms: NDArray[Any], groups: Rows, excluded: Rows, n: int, near: int
-    ) -> tuple[FloatArray, NDArray[np.int32]]:
-        """The first rows by (bound, id) in each query's groups."""
-        groups = np.sort(groups, axis=1)  # places then follow ids, which decide between equal values
-        size = self.sizes.group_rows
-        rows, weights, scales = self.whole
-        values = np.asarray(group_values(moved, rows, weights, groups, excluded, scales, group_rows=size)).T
-        best = Survivors(n, len(moved), near)
-        step = -(-len(values) // 4)
-        for start in range(0, len(values), step):
-            best.add(np.ascontiguousarray(values[start : start + step]), start)
-        found, places = best.result()
-        ids = np.take_along_axis(groups[:n], np.maximum(places, 0) // size, axis=1) * size + places % size
-        bounds = found.astype(np.float64) + (norms[:n].astype(np.float64) * self.operands.kept_alone)[:, None]
-        return bounds, np.where(places >= 0, ids, np.int32(-1))
+    def _parts(self, n: int) -> list[slice]:
+        return row_chunks(n, 4 * self.sizes.group_rows * self.whole.rows.shape[1], _LOOK_BYTES)
+
+    def _rows(
+        self, queries: Queries, query: IntArray, group: IntArray, beyond: FloatArray
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """The rows of these pairs (query, group) with bounds up to about ``beyond``: queries, ids, bounds."""
+        size, whole, moved = self.sizes.group_rows, self.whole, queries.moved
+        d = moved.shape[1]
+        share = (queries.norms.astype(np.float64) * self.operands.kept_alone)[query]
+        rows = whole.rows.reshape(-1, size * d).take(group, axis=0).reshape(-1, size, d)
+        # A matrix product, as for the minima: the slack of the filter is proven for its rounding.
+        products = np.matmul(self.operands.widened(rows), moved.take(query, axis=0)[:, :, None])[:, :, 0]
+        products *= 2.0 if whole.scales is None else 2.0 * whole.scales.reshape(-1, size).take(group, axis=0)
+        values = np.subtract(whole.weights.reshape(-1, size).take(group, axis=0), products, out=products)
+        highest = np.nextafter((beyond[query] - share).astype(np.float32), np.float32(np.inf))
+        pair, place = np.nonzero(values <= highest[:, None])
+        row = group[pair] * size + place
+        real = row < len(self.ids)
+        pair, place, row = pair[real], place[real], row[real]
+        return query[pair], self.ids[row], values[pair, place] + share[pair]

@@ -1,11 +1,13 @@
-"""The smallest of a long stream of values per query: only values below the worst one kept are ever looked at."""
+"""The smallest of a long stream of values per query: only values below a falling limit are ever looked at."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GROUP_LIMIT", "QUERY_LIMIT", "Survivors"]
+__all__ = ["GROUP_LIMIT", "QUERY_LIMIT", "Survivors", "Survived"]
 
 _GROUP_BITS, _VALUE_BITS = 23, 32
 GROUP_LIMIT = 1 << _GROUP_BITS
@@ -13,64 +15,98 @@ GROUP_LIMIT = 1 << _GROUP_BITS
 QUERY_LIMIT = 1 << (64 - _GROUP_BITS - _VALUE_BITS)
 """Queries that one stream may serve."""
 _SIGN = np.uint32(1 << 31)
+_FEWEST = 8
+
+
+class Survived(NamedTuple):
+    """What a stream leaves, in order of (query, value, group)."""
+
+    query: NDArray[np.intp]  # (c,)
+    group: NDArray[np.intp]  # (c,)
+    limit: NDArray[np.float32]  # (n,) every group that is not listed has a value of at least this
 
 
 class Survivors:
-    """The ``kept`` first (value, group) pairs of each of ``n`` queries, from blocks that come in order of group.
+    """The groups of each of ``n`` queries with values up to the ``k``-th smallest plus ``margin``, ``most`` at most.
 
-    A block is compared with each query's limit, its ``kept``-th value so far; what is below becomes one 64-bit key
-    (query, value, group), and keys are sorted when enough of them wait: about ``kept * log(blocks)`` per query.
+    Blocks come in order of group. A block is compared with each query's limit so far; when enough of what is below has
+    come together it becomes 64-bit keys (query, value, group), which are sorted and lower the limits.
 
-    Peak memory, in bytes: about ``60 n kept``, and nine times the entries of the first block.
+    Peak memory, in bytes: about ``40 n most``, and nine times the entries of the first block.
     """
 
-    def __init__(self, n: int, width: int, kept: int) -> None:
-        """``n`` queries of which blocks hold ``width >= n`` columns; the others are padding."""
+    def __init__(self, width: int, k: int, most: int, margin: NDArray[np.float32], limit: NDArray[np.float32]) -> None:
+        """For ``n`` queries, of which blocks hold ``width`` columns; the others are padding.
+
+        ``limit (n,)`` is what is looked at to start with, infinite for all.
+        """
         if width > QUERY_LIMIT:
             raise ValueError(f"width={width} queries do not fit; pass at most {QUERY_LIMIT} at a time.")
-        self._n, self._width, self._kept = n, width, kept
+        self._n, self._width, self._k, self._most, self._margin = len(margin), width, k, most, margin
         self._limit = np.full(width, -np.inf, np.float32)
-        self._limit[:n] = np.inf
-        self._keys: list[NDArray[np.uint64]] = []
-        self._waiting = 0
+        self._limit[: self._n] = limit
+        self._keys = np.empty(0, np.uint64)
+        self._found: list[tuple[NDArray[np.intp], NDArray[np.float32], int]] = []  # places, values, first group
+        self._waiting, self._started = 0, False
 
     def add(self, values: NDArray[np.float32], first_group: int) -> None:
         """A block ``(groups, width)`` whose first row is group ``first_group``; infinite values never enter."""
-        if not self._keys and len(values) > self._kept:
-            lists = np.ascontiguousarray(values[:, : self._n].T)  # three times faster to select from than the view
-            start = np.partition(lists, self._kept - 1, axis=1)[:, self._kept - 1]
-            self._limit[: self._n] = np.nextafter(start, np.float32(np.inf))
+        if not self._started and len(values) >= self._k:
+            self._started = True
+            lists = np.ascontiguousarray(values[:, : self._n].T)  # faster to select from than the view
+            self._lower(np.partition(lists, self._k - 1, axis=1)[:, self._k - 1] + self._margin, slice(None))
         found = np.flatnonzero(values < self._limit)
-        if not len(found):
-            return
-        group, query = np.divmod(found, self._width)
-        bits = values.ravel()[found].view(np.uint32)
-        order = np.where(bits & _SIGN, ~bits, bits | _SIGN)  # unsigned numbers in the order of the values
-        key = query.astype(np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
-        key |= order.astype(np.uint64) << np.uint64(_GROUP_BITS)
-        key |= (group + first_group).astype(np.uint64)
-        self._keys.append(key)
-        self._waiting += len(key)
-        if self._waiting > self._n * self._kept:
+        if len(found):
+            self._found.append((found, values.ravel()[found], first_group))
+            self._waiting += len(found)
+        if self._waiting > self._n * max(_FEWEST, self._k):
             self._settle()
 
-    def _settle(self) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
-        """Keys ``(n, kept)`` in order and which of them exist; lowers the limits."""
-        keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
-        keys.sort()
-        starts = np.searchsorted(keys, np.arange(self._n, dtype=np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS))
-        place = starts[:, None] + np.arange(self._kept)
-        real = place < np.append(starts[1:], len(keys))[:, None]
-        table = keys[np.minimum(place, len(keys) - 1)] if len(keys) else np.zeros(place.shape, np.uint64)
-        self._keys, self._waiting = [table[real]], 0
-        self._limit[: self._n] = np.where(real[:, -1], _values(table[:, -1]), self._limit[: self._n])
-        return table, real
+    def _new_keys(self) -> NDArray[np.uint64]:
+        places = np.concatenate([first * self._width + found for found, _, first in self._found])
+        group, query = np.divmod(places, self._width)
+        key = query.astype(np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
+        values = np.concatenate([values for _, values, _ in self._found]) + np.float32(0)  # no -0.0
+        key |= _ordered(values) << np.uint64(_GROUP_BITS)
+        key |= group.astype(np.uint64)
+        return key
 
-    def result(self) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Values ``(n, kept)``, infinite where there are fewer, and groups, -1 there."""
-        table, real = self._settle()
-        groups = (table & np.uint64(GROUP_LIMIT - 1)).astype(np.int32)
-        return np.where(real, _values(table), np.float32(np.inf)), np.where(real, groups, np.int32(-1))
+    def _lower(self, values: NDArray[np.float32], where: slice | NDArray[np.intp]) -> None:
+        """Limits that let equal values pass."""
+        self._limit[: self._n][where] = np.minimum(
+            self._limit[: self._n][where], np.nextafter(values, np.float32(np.inf))
+        )
+
+    def _settle(self) -> None:
+        """Keys in order; lowers the limits and drops what is above."""
+        keys = np.concatenate([self._keys, self._new_keys()]) if self._found else self._keys
+        keys.sort()
+        queries = np.arange(self._n, dtype=np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
+        starts = np.append(np.searchsorted(keys, queries), len(keys))
+        counts = np.diff(starts)
+        enough = np.flatnonzero(counts >= self._k)
+        self._lower(_values(keys[starts[enough] + self._k - 1]) + self._margin[enough], enough)
+        full = np.flatnonzero(counts >= self._most)
+        last = _values(keys[starts[full] + self._most - 1])
+        self._limit[full] = np.minimum(self._limit[full], last)
+        highest = queries | (_ordered(self._limit[: self._n]) << np.uint64(_GROUP_BITS)) | np.uint64(GROUP_LIMIT - 1)
+        stay = np.minimum(np.searchsorted(keys, highest, side="right") - starts[:-1], self._most)
+        ends = np.cumsum(stay)
+        self._keys = keys[np.arange(ends[-1]) + np.repeat(starts[:-1] - (ends - stay), stay)]
+        self._found, self._waiting = [], 0
+
+    def result(self) -> Survived:
+        """All of it."""
+        self._settle()
+        query = (self._keys >> np.uint64(_VALUE_BITS + _GROUP_BITS)).astype(np.intp)
+        group = (self._keys & np.uint64(GROUP_LIMIT - 1)).astype(np.intp)
+        return Survived(query, group, self._limit[: self._n])
+
+
+def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Unsigned numbers of 32 bits in the order of the values."""
+    bits = values.view(np.uint32)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.uint64)
 
 
 def _values(keys: NDArray[np.uint64]) -> NDArray[np.float32]:

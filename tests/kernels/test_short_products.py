@@ -9,7 +9,7 @@ import pytest
 
 from mace_jax_kernels._byte_dot import byte_dot, compiles_to_bytes
 from mace_jax_kernels._precision import relative_slack
-from mace_jax_kernels.knn import byte_minima, group_minima, group_values, query_bytes, reference_bytes, shortened
+from mace_jax_kernels.knn import byte_minima, group_minima, query_bytes, reference_bytes, shortened
 
 GROUP = 8
 
@@ -44,11 +44,36 @@ def test_bounds_of_bytes_are_below_every_distance(rng, kind, ratio):
     minima = byte_minima(own.rows, own.scales, short.rows, short.scales, short.shares.both, group_rows=GROUP)
     bounds = np.asarray(minima, np.float64) + np.asarray(own.shares.both)
     assert (bounds <= group_truth(truth)).all()
-    everything = np.broadcast_to(np.arange(64 // GROUP, dtype=np.int32), (32, 64 // GROUP))
-    nobody = np.full(32, -1, np.int32)
-    values = group_values(x, short.rows, short.shares.alone, everything, nobody, short.scales, group_rows=GROUP)
-    alone = np.asarray(values, np.float64) + (x_norms * (keep - 1.02 * ratio))[:, None]
-    assert (alone <= truth).all()
+    rows = (np.asarray(short.rows, np.float64) - 128) * np.asarray(short.scales, np.float64)[:, None]
+    alone = np.asarray(short.shares.alone, np.float64) - 2 * x.astype(np.float64) @ rows.T
+    assert (alone + (x_norms * (keep - 1.02 * ratio))[:, None] <= truth).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-15, 1e12])
+def test_rows_of_a_size_share_a_scale(rng, scale):
+    def of_a_size(n):
+        rows = rng.uniform(-1, 1, (n, 40)).astype(np.float32)
+        rows[:, 0] = rng.uniform(0.7, 1.0, n)
+        return rows
+
+    x, y = of_a_size(32), np.float32(scale) * of_a_size(64)
+    y[60:] = 0.0
+    norms = [(z.astype(np.float64) ** 2).sum(1).astype(np.float32) for z in (x, y)]
+    norms[1][60:] = np.inf
+    keep = np.float32(1 - 1.02 * relative_slack(40, np.float32))
+    own, short = query_bytes(x, norms[0], keep, 0.01), reference_bytes(y, norms[1], keep, 0.01)
+    assert len(np.unique(own.scales)) == len(np.unique(short.scales)) == 1
+    minima = byte_minima(own.rows, own.scales, short.rows, short.scales, short.shares.both, group_rows=4)
+    # The same by the other branch: one row of another scale at the end, which is padding.
+    scales = np.array(short.scales)
+    scales[-1] *= 2
+    others = byte_minima(own.rows, own.scales, short.rows, scales, short.shares.both, group_rows=4)
+    room = 1e-6 * (norms[0] + norms[1][:60].max()) + 2.0 * float(short.scales[0]) * float(own.scales[0])
+    assert np.isinf(np.asarray(minima)[-1]).all() and np.isinf(np.asarray(others)[-1]).all()
+    gap = np.asarray(others, np.float64)[:-1] - np.asarray(minima, np.float64)[:-1]
+    assert (gap >= -room).all() and (gap <= room).all()
+    truth = ((x.astype(np.float64)[:, None] - y[:60]) ** 2).sum(-1).reshape(32, -1, 4).min(axis=2).T
+    assert (np.asarray(minima, np.float64)[:-1] + np.asarray(own.shares.both) <= truth).all()
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy", "tiny", "sparse"])

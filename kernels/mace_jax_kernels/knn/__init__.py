@@ -2,13 +2,12 @@
 
 from mace_jax_kernels.knn.api import NearestNeighbors, knn
 from mace_jax_kernels.knn.short import byte_minima, query_bytes, reference_bytes, shortened
-from mace_jax_kernels.knn.xla import group_minima, group_values, propose_block, propose_groups, rank_groups
+from mace_jax_kernels.knn.xla import group_minima, propose_block, propose_groups, rank_groups
 
 __all__ = [
     "NearestNeighbors",
     "byte_minima",
     "group_minima",
-    "group_values",
     "knn",
     "propose_block",
     "propose_groups",

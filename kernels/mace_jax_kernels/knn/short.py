@@ -20,11 +20,15 @@ from jaxtyping import Array, Float, Float32, Int8, UInt8
 from mace_jax_kernels._byte_dot import byte_dot
 from mace_jax_kernels._tiling import Rows
 
-__all__ = ["byte_minima", "query_bytes", "reference_bytes", "shortened", "widened"]
+__all__ = ["byte_minima", "query_bytes", "reference_bytes", "shortened"]
 
 _LARGEST_BYTE = 127
 _ZERO = 128
 """What stands for 0 in the bytes of reference rows, which have no sign."""
+_MOST_STEPS, _NO_STEPS = 1 << 27, 1 << 30
+"""Sums of products of bytes are below the first; no sum of two of them comes near the second."""
+_EVEN = 1.7
+"""Rows whose largest entries differ by no more than this factor share one scale."""
 _SMALLEST = 2.0**-100
 """Rows with no larger entry are rounded to zero."""
 
@@ -54,7 +58,7 @@ def shortened(
 
 
 class Bytes(NamedTuple):
-    """Rows as whole numbers of at most 127 times a scale of their own."""
+    """Rows as whole numbers of at most 127 times a scale: one for all where rows are of a size, else each its own."""
 
     rows: UInt8[Rows, "m d"] | Int8[Rows, "m d"]
     scales: Float32[Rows, " m"]
@@ -63,7 +67,7 @@ class Bytes(NamedTuple):
 
 @jax.jit
 def reference_bytes(rows: Float32[Rows, "m d"], norms: Float32[Rows, " m"], keep: ArrayLike, ratio: ArrayLike) -> Bytes:
-    """Reference rows for ``byte_minima`` and ``group_values``; arguments as in ``shortened``."""
+    """Reference rows for ``byte_minima``; arguments as in ``shortened``."""
     short = _short(rows, norms, keep, ratio)
     return short._replace(rows=(short.rows + _ZERO).astype(jnp.uint8))
 
@@ -77,6 +81,9 @@ def query_bytes(rows: Float32[Rows, "n d"], norms: Float32[Rows, " n"], keep: Ar
 
 def _short(rows, norms, keep, ratio):
     largest = jnp.max(jnp.abs(rows), axis=1)
+    longest = jnp.max(largest)  # padding is zero
+    shortest = jnp.min(jnp.where(jnp.isinf(norms), jnp.inf, largest))
+    largest = jnp.where(longest <= _EVEN * shortest, longest, largest)
     scales = jnp.where(largest > _SMALLEST, largest / _LARGEST_BYTE, 1.0)
     whole = jnp.clip(jnp.round(rows / scales[:, None]), -_LARGEST_BYTE, _LARGEST_BYTE)
     return Bytes(whole, scales, _shares(rows - scales[:, None] * whole, norms, keep, ratio))
@@ -100,7 +107,8 @@ def byte_minima(
 ) -> Float32[Array, "g n"]:
     """Smallest ``share - 2 x.y`` over each group (run of ``group_rows`` rows) of one tile, for every query.
 
-    Products and their sums are exact; what follows rounds by less than the slack of float32 sums.
+    Products and their sums are exact; what follows rounds by less than the slack of float32 sums. Where all queries
+    have one scale and all rows have one scale, minima are taken of whole numbers, which is faster.
 
     Args:
         queries: ``(n, d)`` from ``query_bytes``.
@@ -115,18 +123,24 @@ def byte_minima(
     m, n = reference.shape[0], queries.shape[0]
     products = byte_dot(reference, queries).reshape(m // group_rows, group_rows, n)
     excess = _ZERO * jnp.sum(queries, axis=1, dtype=jnp.int32)
-    added, doubled = (jnp.reshape(part, (-1, group_rows, 1)) for part in (shares, 2 * scales))
 
-    def bound(i):
-        return added[:, i] - doubled[:, i] * (query_scales * (products[:, i] - excess).astype(jnp.float32))
+    padding, unit = jnp.isinf(shares), 2 * scales[0] * query_scales[0]
 
-    return functools.reduce(jnp.minimum, map(bound, range(group_rows)))
+    def smallest(bound):
+        return functools.reduce(jnp.minimum, map(bound, range(group_rows)))
 
+    def of_one_scale(products):
+        whole = jnp.where(padding, _NO_STEPS, jnp.floor(shares / unit).astype(jnp.int32))  # a share is never rounded up
+        added = whole.reshape(-1, group_rows, 1)
+        lowest = smallest(lambda i: added[:, i] - products[:, i]) + excess
+        return jnp.where(lowest > _NO_STEPS // 2, jnp.inf, unit * lowest.astype(jnp.float32))
 
-def widened(rows: Array) -> Array:
-    """Rows as they are; in float32 if they are the bits of bfloat16 (uint16) or bytes of reference rows."""
-    if rows.dtype == jnp.uint16:
-        return lax.bitcast_convert_type(rows.astype(jnp.uint32) << 16, jnp.float32)
-    if rows.dtype == jnp.uint8:
-        return rows.astype(jnp.float32) - _ZERO
-    return rows
+    def of_their_own(products):
+        added, doubled = (jnp.reshape(part, (-1, group_rows, 1)) for part in (shares, 2 * scales))
+        return smallest(
+            lambda i: added[:, i] - doubled[:, i] * (query_scales * (products[:, i] - excess).astype(jnp.float32))
+        )
+
+    even = jnp.all(scales == scales[0]) & jnp.all(query_scales == query_scales[0])
+    even &= jnp.all(padding | (jnp.abs(shares) < _MOST_STEPS * unit))
+    return lax.cond(even, of_one_scale, of_their_own, products)

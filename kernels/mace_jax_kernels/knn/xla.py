@@ -8,17 +8,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, UInt8, UInt16
+from jaxtyping import Array, Float, Int
 
 from mace_jax_kernels._precision import dot_precision, unit_roundoff
 from mace_jax_kernels._tiling import Rows
-from mace_jax_kernels.knn.short import widened
 from mace_jax_kernels.select_k import select_k
 
 __all__ = [
     "centered",
     "group_minima",
-    "group_values",
     "knn_padded",
     "propose_block",
     "propose_groups",
@@ -187,68 +185,41 @@ def group_minima(
     return functools.reduce(jnp.minimum, [products[:, i] + added[:, i] for i in range(group_rows)])
 
 
-@functools.partial(jax.jit, static_argnames="group_rows")
-def group_values(
-    queries: Float[Rows, "n d"],
-    reference: Float[Rows, "m d"] | UInt16[Rows, "m d"] | UInt8[Rows, "m d"],
-    weights: Float[Rows, " m"],
-    groups: Int[Rows, "n c"],
-    exclude_ids: Int[Rows, " n"],
-    scales: Float[Rows, " m"] | None = None,
-    *,
-    group_rows: int,
-) -> Float[Array, "n r"]:
-    """``weight - 2 x.y`` of all ``r = c * group_rows`` rows in each query's groups, in the order of the groups.
-
-    Arguments as in ``propose_groups`` over all of the reference; a group of -1 is absent and ``exclude_ids`` holds one
-    row to leave out per query or -1: both have the value ``inf``. The reference may hold the bits of ``shortened`` rows
-    as uint16 (gathering from bfloat16 would widen all of it first) or be ``reference_bytes`` with their scales; their
-    shares are weights.
-
-    Peak memory beyond operands: a few times ``_RANK_BYTES``, or ``itemsize * c * group_rows * d`` for one query.
-    """
-    n, kept = groups.shape
-    d = queries.shape[1]
-    blocks = reference.reshape(-1, group_rows, d)
-    added = weights.reshape(-1, group_rows)
-    within = jnp.arange(group_rows, dtype=jnp.int32)
-
-    def rank(part):
-        x, numbers, excluded = part
-        safe = jnp.maximum(numbers, 0)
-        # A matrix product, as in propose_groups: the slack of the filter is proven for its rounding.
-        rows = widened(blocks[safe].reshape(-1, d))
-        products = jnp.matmul(rows, x, precision=dot_precision())
-        products = products.reshape(kept, group_rows)
-        if scales is not None:
-            products *= scales.reshape(-1, group_rows)[safe]
-        absent = (numbers < 0)[:, None] | (safe[:, None] * group_rows + within == excluded)
-        return jnp.where(absent, jnp.inf, added[safe] - 2 * products).ravel()
-
-    batch = 1
-    while batch < n and 2 * batch * kept * group_rows * d * queries.dtype.itemsize <= _RANK_BYTES:
-        batch *= 2
-    return lax.map(rank, (queries, groups, exclude_ids), batch_size=batch)
-
-
 @functools.partial(jax.jit, static_argnames=("group_rows", "near"))
 def rank_groups(
     queries: Float[Rows, "n d"],
     reference: Float[Rows, "m d"],
     weights: Float[Rows, " m"],
     groups: Int[Rows, "n c"],
-    exclude_ids: Int[Rows, " n"],
     *,
     near: int,
     group_rows: int,
 ) -> tuple[Float[Array, "n near"], Int[Array, "n near"]]:
     """The ``near`` rows with the smallest ``weight - 2 x.y`` in each query's groups, by (value, id).
 
-    Arguments and memory as in ``group_values``. Ids are -1 at value ``inf`` where there are fewer rows.
+    Arguments as in ``propose_groups`` over all of the reference; a group of -1 is absent. Ids are -1 at value ``inf``
+    where there are fewer rows.
+
+    Peak memory beyond operands: a few times ``_RANK_BYTES``, or ``itemsize * c * group_rows * d`` for one query.
     """
     groups = jnp.sort(groups, axis=1)
-    values = group_values(queries, reference, weights, groups, exclude_ids, group_rows=group_rows)
-    negated, where = lax.top_k(-values, near)
+    n, kept = groups.shape
+    d = queries.shape[1]
+    blocks = reference.reshape(-1, group_rows, d)
+    added = weights.reshape(-1, group_rows)
+
+    def rank(part):
+        x, numbers = part
+        safe = jnp.maximum(numbers, 0)
+        # A matrix product, as in propose_groups: the slack of the filter is proven for its rounding.
+        products = jnp.matmul(blocks[safe].reshape(-1, d), x, precision=dot_precision())
+        values = added[safe] - 2 * products.reshape(kept, group_rows)
+        return jnp.where((numbers < 0)[:, None], jnp.inf, values).ravel()
+
+    batch = 1
+    while batch < n and 2 * batch * kept * group_rows * d * queries.dtype.itemsize <= _RANK_BYTES:
+        batch *= 2
+    negated, where = lax.top_k(-lax.map(rank, (queries, groups), batch_size=batch), near)
     ids = jnp.take_along_axis(groups, where // group_rows, axis=1) * group_rows + where % group_rows
     return -negated, jnp.where(jnp.isinf(negated), jnp.int32(-1), ids)
 
