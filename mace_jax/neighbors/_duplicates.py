@@ -14,7 +14,7 @@ from mace_jax.neighbors._threads import in_threads
 __all__ = ["Groups", "group_rows"]
 
 _CHUNK_ENTRIES = 1 << 20
-_HASH_BYTES = 1 << 20
+_HASH_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ def group_rows(reference: FloatArray) -> Groups | None:
         bits *= weights
         hashes[part] = bits.sum(axis=1, dtype=np.uint64)
 
-    in_threads(fill, row_chunks(m, 16 * d, _HASH_BYTES))
+    in_threads(fill, row_chunks(m, 16 * words, _HASH_BYTES))
     ordered = np.sort(hashes)
     if not (ordered[1:] == ordered[:-1]).any():
         return None

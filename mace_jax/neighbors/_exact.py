@@ -28,7 +28,7 @@ __all__ = ["ExactBackend"]
 _BORDERLINE = 64
 _GROUP_ROWS = 16
 _COUNT_ROWS = 256
-_NARROW, _WIDE, _LONG = 32, 256, 48
+_NARROW, _WIDE, _VERY_WIDE, _LONG = 32, 256, 512, 48
 _PRODUCTS = ("short", "float32", "float64")
 _ENOUGH = 0.8
 """Share of the first queries that short products must prove; otherwise float32 takes over."""
@@ -233,8 +233,8 @@ class ExactBackend(AbstractNeighborBackend):
         power = piece_rows & -piece_rows
         slice_rows = 2 * _SLICE_BYTES // d if of_bytes else _SLICE_BYTES // (d * itemsize)
         tile_rows = min(tile_rows, power, max(_COUNT_ROWS, bucket(slice_rows + 1) // 2))
-        group_rows = _GROUP_ROWS if d < _WIDE and k < _LONG else _GROUP_ROWS // 2
-        group_rows = max(group_rows, bucket(-(-piece_rows // GROUP_LIMIT)))
+        group_rows = _GROUP_ROWS // (4 if d >= _VERY_WIDE else 2 if d >= _WIDE or k >= _LONG else 1)
+        group_rows = max(group_rows, bucket(-(-piece_rows // GROUP_LIMIT), 1))
         return Tiles(
             query_rows=query_rows,
             tile_rows=tile_rows,

@@ -17,7 +17,7 @@ from mace_jax_kernels._precision import relative_slack
 __all__ = ["Filter", "aligned"]
 
 _MEDIAN_ROWS = 500
-_FILL_BYTES = 8 << 20
+_FILL_BYTES = 2 << 20
 _ALIGNMENT = 64
 _LARGEST_BYTE = 127
 _LEAST_LOSS = 2.0**-11

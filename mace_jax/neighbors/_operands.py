@@ -129,10 +129,10 @@ class Halves(AbstractOperands):
         rows = _padded(block, sizes, n_rows, jnp.bfloat16)
         both, alone = (_filled(sizes, np.inf) for _ in range(2))
 
-        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> float:
+        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> NDArray[Any]:
             found, shares = shortened(moved, norms, self.filtered.keep_short, _HALF_LOSS, factor=1)
             rows[tile], both[tile], alone[tile] = (np.asarray(array) for array in (found, *shares))
-            return _median_loss(norms, both[tile])
+            return norms - both[tile]
 
         lost = _in_tiles(shorten, block, sizes, n_rows)
         return Mapped(_tiles(sizes, n_rows, rows, both), Whole(rows.view(np.uint16), alone, None), lost)
@@ -174,11 +174,11 @@ class Bytes(AbstractOperands):
         rows = _padded(block, sizes, n_rows, np.uint8)
         scales, both, alone = _filled(sizes, 1.0), _filled(sizes, np.inf), _filled(sizes, np.inf)
 
-        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> float:
+        def shorten(tile: slice, moved: NDArray[Any], norms: NDArray[Any]) -> NDArray[Any]:
             found = reference_bytes(moved, norms, filtered.keep_short, filtered.byte_loss)
             rows[tile], scales[tile] = np.asarray(found.rows), np.asarray(found.scales)
             both[tile], alone[tile] = (np.asarray(share) for share in found.shares)
-            return _median_loss(norms, both[tile])
+            return norms - both[tile]
 
         lost = _in_tiles(shorten, block, sizes, n_rows)
         return Mapped(_tiles(sizes, n_rows, rows, scales, both), Whole(rows, alone, scales), lost)
@@ -216,18 +216,14 @@ def _tiles(sizes: Tiles, n_rows: int, *arrays: NDArray[Any]) -> tuple[tuple[Any,
     return tuple(tuple(jax.device_put(array[part]) for array in arrays) for part in parts)
 
 
-def _median_loss(norms: NDArray[Any], shares: NDArray[np.float32]) -> float:
-    real = np.isfinite(norms)
-    return float(np.median(norms[real] - shares[real]))
-
-
 def _in_tiles(
-    work: Callable[[slice, NDArray[Any], NDArray[Any]], float], block: Block, sizes: Tiles, n_rows: int
+    work: Callable[[slice, NDArray[Any], NDArray[Any]], NDArray[Any]], block: Block, sizes: Tiles, n_rows: int
 ) -> float:
-    """``work`` on every tile, its mapped rows and their norms; the median of what it returns."""
+    """``work``, which returns losses, on every tile, its mapped rows and their norms; their median."""
 
-    def run(part: slice) -> float:
-        tile = slice(part.start, part.start + sizes.tile_rows)
-        return work(tile, *block(part.start, part.stop, sizes.tile_rows))
+    def run(part: slice) -> NDArray[Any]:
+        moved, norms = block(part.start, part.stop, sizes.tile_rows)
+        with np.errstate(invalid="ignore"):  # of padding
+            return work(slice(part.start, part.start + sizes.tile_rows), moved, norms)[: part.stop - part.start]
 
-    return float(np.median(in_threads(run, row_chunks(n_rows, 1, sizes.tile_rows))))
+    return float(np.median(np.concatenate(in_threads(run, row_chunks(n_rows, 1, sizes.tile_rows)))))

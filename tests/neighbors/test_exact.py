@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mace_jax.neighbors import ExactBackend, _exact, _products, knn, radius_count
+from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import squared_threshold
 from mace_jax.neighbors._threads import in_threads
@@ -287,3 +288,16 @@ def test_compiled_selection_serves_accelerators_with_the_same_lists(monkeypatch,
     monkeypatch.setattr(_products.jax, "default_backend", lambda: "gpu")
     assert_oracle(rows, rows, 9, np.arange(700), exclude_self=True)
     assert propose_groups._cache_size() > before[0] and rank_groups._cache_size() > before[1]
+
+
+@pytest.mark.parametrize("d", [5, 6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_equal_rows_are_found_in_any_layout(rng, d, dtype, order):
+    rows = rng.integers(-2, 3, size=(400, d)).astype(dtype)
+    rows[rows == 0] = np.where(rng.random((rows == 0).sum()) < 0.5, 0.0, -0.0)
+    groups = group_rows(np.asarray(rows, order=order))
+    _, first, of, counts = np.unique(rows + 0, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    assert groups is not None and sorted(groups.first.tolist()) == sorted(first.tolist())
+    np.testing.assert_array_equal(groups.counts[groups.group_of], counts[of.ravel()])
+    assert group_rows(np.asarray(rng.standard_normal((50, d)), dtype, order=order)) is None
