@@ -116,7 +116,7 @@ class ExactBackend(AbstractNeighborBackend):
         wanted = k + (excluded is not None)
         refine = Refinement(filtered, reference, chosen, k)
         # Records of a size stand together: they then share a scale, and the nearest ones come early.
-        by_size = kinds[0] == "bytes"
+        by_size = kinds[0] != "float32"
         order = np.argsort(filtered.sizes(queries, None)) if by_size else np.arange(n)
         so_far: dict[int, Candidates] = {}
         squared = np.empty((n, k))

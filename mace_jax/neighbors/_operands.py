@@ -45,6 +45,11 @@ class AbstractOperands(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def products(self) -> Any:
+        """The dtype of products."""
+
+    @property
+    @abc.abstractmethod
     def kept_alone(self) -> float:
         """What is left of a query's squared norm in a bound for which it is not rounded."""
 
@@ -62,8 +67,11 @@ class AbstractOperands(abc.ABC):
         """Queries as ``minima`` takes them, and their parts of the bounds."""
 
     @abc.abstractmethod
-    def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
-        """Minima over the groups of a tile, ``(groups, queries)``."""
+    def minima(self, queries: Any, tile: tuple[Any, ...], scratch: Any, group_rows: int) -> tuple[Any, Any]:
+        """Minima over the groups of a tile, ``(groups, queries)``, and ``scratch (rows, queries)``, which is given up.
+
+        Memory that were new for each tile would cost up to a tenth of the time, which the system takes to clear it.
+        """
 
     @abc.abstractmethod
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -76,6 +84,11 @@ class Floats(AbstractOperands):
     """Rows in float32."""
 
     filtered: Filter
+
+    @property
+    def products(self) -> Any:
+        """As the rows."""
+        return np.float32
 
     @property
     def kept_alone(self) -> float:
@@ -98,9 +111,9 @@ class Floats(AbstractOperands):
         """Queries times -2."""
         return jax.device_put(-2.0 * moved), norms.astype(np.float64) * self.kept_alone
 
-    def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
+    def minima(self, queries: Any, tile: tuple[Any, ...], scratch: Any, group_rows: int) -> tuple[Any, Any]:
         """By products in float32."""
-        return group_minima(queries, *tile, group_rows=group_rows)
+        return group_minima(queries, *tile, scratch, group_rows=group_rows)
 
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """As they are."""
@@ -113,6 +126,11 @@ class Halves(AbstractOperands):
     """Rows in bfloat16; a piece never stands in float32 as a whole."""
 
     filtered: Filter
+
+    @property
+    def products(self) -> Any:
+        """Float32, whatever the rows are in."""
+        return np.float32
 
     @property
     def kept_alone(self) -> float:
@@ -142,9 +160,9 @@ class Halves(AbstractOperands):
         doubled, shares = shortened(moved, norms, self.filtered.keep_short, _HALF_LOSS, factor=-2)
         return doubled, np.asarray(shares.both)
 
-    def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
+    def minima(self, queries: Any, tile: tuple[Any, ...], scratch: Any, group_rows: int) -> tuple[Any, Any]:
         """By products in bfloat16, added up in float32."""
-        return group_minima(queries, *tile, group_rows=group_rows)
+        return group_minima(queries, *tile, scratch, group_rows=group_rows)
 
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """From the upper halves of the bits of float32."""
@@ -157,6 +175,11 @@ class Bytes(AbstractOperands):
     """Rows as bytes times a scale of their own; a piece never stands in float32 as a whole."""
 
     filtered: Filter
+
+    @property
+    def products(self) -> Any:
+        """Exact sums of bytes."""
+        return np.int32
 
     @property
     def kept_alone(self) -> float:
@@ -188,9 +211,9 @@ class Bytes(AbstractOperands):
         found = query_bytes(moved, norms, self.filtered.keep_short, self.filtered.byte_loss)
         return (found.rows, found.scales), np.asarray(found.shares.both)
 
-    def minima(self, queries: Any, tile: tuple[Any, ...], group_rows: int) -> Any:
+    def minima(self, queries: Any, tile: tuple[Any, ...], scratch: Any, group_rows: int) -> tuple[Any, Any]:
         """By products of bytes, added up in int32."""
-        return byte_minima(*queries, *tile, group_rows=group_rows)
+        return byte_minima(*queries, *tile, scratch, group_rows=group_rows)
 
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """From bytes that stand for 0 at 128."""

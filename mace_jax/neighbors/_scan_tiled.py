@@ -6,9 +6,13 @@ Selecting from all of them in compiled code would cost more than the products.
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
+from collections.abc import Iterator
 from typing import Any, final
 
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
@@ -20,6 +24,8 @@ from mace_jax.neighbors._survivors import Survivors
 __all__ = ["TiledScan"]
 
 _LOOK_BYTES = 2 << 20
+_AHEAD = 3
+"""Tiles that are worked on before the host has looked at the minima of the one before."""
 _ROOM, _ROOM_OF_FEW = 1.25, 0.9
 """Of 10,000 normal queries, with 64 to 784 features and 1 to 50 neighbors, none to four need more."""
 
@@ -35,6 +41,7 @@ class TiledScan(AbstractScan):
     tiles: tuple[tuple[Any, ...], ...]  # operands of the group minima
     whole: Whole
     lost: float  # what rounding takes from the bound of a row
+    scratch: deque[Any] = dataclasses.field(default_factory=deque)  # memory for products that no search uses now
 
     @classmethod
     def prepare(cls, operands: AbstractOperands, sizes: Tiles, block: Block, ids: IntArray) -> TiledScan:
@@ -55,15 +62,27 @@ class TiledScan(AbstractScan):
         limit = np.nextafter(limit.astype(np.float32), np.float32(np.inf))
         stream = Survivors(len(queries.moved), k, most, margin, limit)
         step = self.sizes.tile_rows // self.sizes.group_rows
-        ahead = self.operands.minima(operand, self.tiles[0], self.sizes.group_rows)
-        for number in range(len(self.tiles)):
-            minima = ahead
-            if number + 1 < len(self.tiles):  # runs while the host looks at what is there
-                ahead = self.operands.minima(operand, self.tiles[number + 1], self.sizes.group_rows)
-            stream.add(np.asarray(minima), number * step)
+        for number, minima in enumerate(self._minima(operand, len(queries.moved))):
+            stream.add(minima, number * step)
         query, group, limits = stream.result()
         found = self._look(queries, query, group, limits.astype(np.float64) + share)
         return so_far.and_later(found).within()
+
+    def _minima(self, operand: Any, width: int) -> Iterator[NDArray[np.float32]]:
+        """Of one tile after the other; the next ones are on their way while the host looks at what is there."""
+        shape = (self.sizes.tile_rows, width)
+        try:
+            scratch = self.scratch.pop()
+        except IndexError:  # as many as there are threads
+            scratch = jnp.zeros(shape, self.operands.products)
+        coming: deque[Any] = deque()
+        for tile in self.tiles:
+            minima, scratch = self.operands.minima(operand, tile, scratch, self.sizes.group_rows)
+            coming.append(minima)
+            if len(coming) > _AHEAD:
+                yield np.asarray(coming.popleft())
+        self.scratch.append(scratch)
+        yield from map(np.asarray, coming)
 
     def _look(self, queries: Queries, query: IntArray, group: IntArray, beyond: FloatArray) -> Candidates:
         """The rows of these pairs (query, group) with bounds up to about ``beyond``."""

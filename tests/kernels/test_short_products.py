@@ -32,6 +32,16 @@ def operands(kind, rng, d=40):
     return x, y, x_norms, y_norms, truth, np.float32(1 - 1.02 * relative_slack(d, np.float32))
 
 
+def of_bytes(own, short, scales=None, group_rows=GROUP):
+    scratch = jnp.zeros((len(short.rows), len(own.rows)), jnp.int32)
+    scales = short.scales if scales is None else scales
+    minima, products = byte_minima(
+        own.rows, own.scales, short.rows, scales, short.shares.both, scratch, group_rows=group_rows
+    )
+    assert scratch.is_deleted() and products.shape == scratch.shape
+    return minima
+
+
 def group_truth(truth):
     return truth.reshape(len(truth), -1, GROUP).min(axis=2).T
 
@@ -41,7 +51,7 @@ def group_truth(truth):
 def test_bounds_of_bytes_are_below_every_distance(rng, kind, ratio):
     x, y, x_norms, y_norms, truth, keep = operands(kind, rng)
     own, short = query_bytes(x, x_norms, keep, ratio), reference_bytes(y, y_norms, keep, ratio)
-    minima = byte_minima(own.rows, own.scales, short.rows, short.scales, short.shares.both, group_rows=GROUP)
+    minima = of_bytes(own, short)
     bounds = np.asarray(minima, np.float64) + np.asarray(own.shares.both)
     assert (bounds <= group_truth(truth)).all()
     rows = (np.asarray(short.rows, np.float64) - 128) * np.asarray(short.scales, np.float64)[:, None]
@@ -63,11 +73,11 @@ def test_rows_of_a_size_share_a_scale(rng, scale):
     keep = np.float32(1 - 1.02 * relative_slack(40, np.float32))
     own, short = query_bytes(x, norms[0], keep, 0.01), reference_bytes(y, norms[1], keep, 0.01)
     assert len(np.unique(own.scales)) == len(np.unique(short.scales)) == 1
-    minima = byte_minima(own.rows, own.scales, short.rows, short.scales, short.shares.both, group_rows=4)
+    minima = of_bytes(own, short, group_rows=4)
     # The same by the other branch: one row of another scale at the end, which is padding.
     scales = np.array(short.scales)
     scales[-1] *= 2
-    others = byte_minima(own.rows, own.scales, short.rows, scales, short.shares.both, group_rows=4)
+    others = of_bytes(own, short, scales, group_rows=4)
     room = 1e-6 * (norms[0] + norms[1][:60].max()) + 2.0 * float(short.scales[0]) * float(own.scales[0])
     assert np.isinf(np.asarray(minima)[-1]).all() and np.isinf(np.asarray(others)[-1]).all()
     gap = np.asarray(others, np.float64)[:-1] - np.asarray(minima, np.float64)[:-1]
@@ -83,16 +93,17 @@ def test_bounds_of_bfloat16_are_below_every_distance(rng, kind):
         shortened(x, x_norms, keep, 0.0015, factor=-2),
         shortened(y, y_norms, keep, 0.0015, factor=1),
     )
-    bounds = np.asarray(group_minima(own, short, shares.both, group_rows=GROUP), np.float64) + np.asarray(
-        own_shares.both
-    )
+    scratch = jnp.zeros((len(short), len(own)))
+    minima, products = group_minima(own, short, shares.both, scratch, group_rows=GROUP)
+    assert scratch.is_deleted() and products.shape == scratch.shape
+    bounds = np.asarray(minima, np.float64) + np.asarray(own_shares.both)
     assert (bounds <= group_truth(truth)).all()
 
 
 def test_bounds_of_bytes_are_close_for_ordinary_rows(rng):
     x, y, x_norms, y_norms, truth, keep = operands("normal", rng)
     own, short = query_bytes(x, x_norms, keep, 0.007), reference_bytes(y, y_norms, keep, 0.007)
-    minima = byte_minima(own.rows, own.scales, short.rows, short.scales, short.shares.both, group_rows=GROUP)
+    minima = of_bytes(own, short)
     gap = group_truth(truth) - (np.asarray(minima) + np.asarray(own.shares.both))
     assert np.median(gap) < 0.04 * np.median(truth)
 
@@ -102,7 +113,7 @@ def test_padding_stays_infinite(rng):
     y[60:], y_norms[60:] = 0.0, np.inf
     own, short = query_bytes(x, x_norms, keep, 0.01), reference_bytes(y, y_norms, keep, 0.01)
     assert np.isinf(np.asarray(short.shares.both)[60:]).all() and np.isinf(np.asarray(short.shares.alone)[60:]).all()
-    minima = byte_minima(own.rows, own.scales, short.rows, short.scales, short.shares.both, group_rows=4)
+    minima = of_bytes(own, short, group_rows=4)
     assert np.isinf(np.asarray(minima)[-1]).all() and np.isfinite(np.asarray(minima)[:-1]).all()
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Float32, Int8, UInt8
+from jaxtyping import Array, Float, Float32, Int8, Int32, UInt8
 
 from mace_jax_kernels._byte_dot import byte_dot
 from mace_jax_kernels._tiling import Rows
@@ -95,16 +95,17 @@ def _shares(remainders, norms, keep, ratio):
     return Shares(*(jnp.where(jnp.isinf(norms), jnp.inf, share) for share in (both, alone)))
 
 
-@functools.partial(jax.jit, static_argnames="group_rows")
+@functools.partial(jax.jit, static_argnames="group_rows", donate_argnames="scratch", keep_unused=True)
 def byte_minima(
     queries: Int8[Rows, "n d"],
     query_scales: Float32[Rows, " n"],
     reference: UInt8[Rows, "m d"],
     scales: Float32[Rows, " m"],
     shares: Float32[Rows, " m"],
+    scratch: Int32[Array, "m n"],
     *,
     group_rows: int,
-) -> Float32[Array, "g n"]:
+) -> tuple[Float32[Array, "g n"], Int32[Array, "m n"]]:
     """Smallest ``share - 2 x.y`` over each group (run of ``group_rows`` rows) of one tile, for every query.
 
     Products and their sums are exact; what follows rounds by less than the slack of float32 sums. Where all queries
@@ -116,12 +117,15 @@ def byte_minima(
         reference: ``(m, d)`` from ``reference_bytes``.
         scales: ``(m,)`` alike.
         shares: ``(m,)`` alike, with both rows rounded.
+        scratch: int32 ``(m, n)`` of any content, overwritten and handed back for the next call: the products.
         group_rows: A divisor of ``m``.
 
-    Peak memory beyond operands, in bytes: ``4 n m`` for the products.
+    Returns:
+        ``(minima, scratch)``.
     """
     m, n = reference.shape[0], queries.shape[0]
-    products = byte_dot(reference, queries).reshape(m // group_rows, group_rows, n)
+    scratch = byte_dot(reference, queries)
+    products = scratch.reshape(m // group_rows, group_rows, n)
     excess = _ZERO * jnp.sum(queries, axis=1, dtype=jnp.int32)
 
     padding, unit = jnp.isinf(shares), 2 * scales[0] * query_scales[0]
@@ -143,4 +147,4 @@ def byte_minima(
 
     even = jnp.all(scales == scales[0]) & jnp.all(query_scales == query_scales[0])
     even &= jnp.all(padding | (jnp.abs(shares) < _MOST_STEPS * unit))
-    return lax.cond(even, of_one_scale, of_their_own, products)
+    return lax.cond(even, of_one_scale, of_their_own, products), scratch

@@ -131,7 +131,7 @@ def propose_groups(
     def minima(start):
         rows = lax.dynamic_slice_in_dim(reference, start, tile_rows)
         added = lax.dynamic_slice_in_dim(weights, start, tile_rows)
-        return group_minima(doubled, rows, added, group_rows=group_rows)
+        return _minima(doubled, rows, added, group_rows)[0]
 
     def nothing(start):
         return jnp.full((per_tile, n), jnp.inf, queries.dtype)
@@ -154,24 +154,31 @@ def propose_groups(
     return state
 
 
-@functools.partial(jax.jit, static_argnames="group_rows")
+@functools.partial(jax.jit, static_argnames="group_rows", donate_argnames="scratch", keep_unused=True)
 def group_minima(
     doubled: Float[Rows, "n d"],
     reference: Float[Rows, "m d"],
     weights: Float[Rows, " m"],
+    scratch: Float[Array, "m n"],
     *,
     group_rows: int,
-) -> Float[Array, "g n"]:
+) -> tuple[Float[Array, "g n"], Float[Array, "m n"]]:
     """Smallest ``weight + doubled . y`` over each group (run of ``group_rows`` rows), for every query.
 
     Args:
         doubled: ``(n, d)``, minus two times the centered queries.
         reference: ``(m, d)`` of the same dtype, one tile; bfloat16 products are added up in float32.
         weights: ``(m,)`` float32 or wider; ``inf`` for padding.
+        scratch: ``(m, n)`` as wide, of any content, overwritten and handed back for the next call: the products.
         group_rows: A divisor of ``m``.
 
-    Peak memory beyond operands, in bytes: ``itemsize * n * m`` for the products.
+    Returns:
+        ``(minima, scratch)``.
     """
+    return _minima(doubled, reference, weights, group_rows)
+
+
+def _minima(doubled, reference, weights, group_rows):
     m, n = reference.shape[0], doubled.shape[0]
     # Reference rows run down, queries run along the vector lanes: minima need no shuffles.
     products = lax.dot_general(
@@ -180,9 +187,10 @@ def group_minima(
         (((1,), (1,)), ((), ())),
         precision=dot_precision(),
         preferred_element_type=weights.dtype,
-    ).reshape(m // group_rows, group_rows, n)
+    )
+    grouped = products.reshape(m // group_rows, group_rows, n)
     added = weights.reshape(m // group_rows, group_rows, 1)
-    return functools.reduce(jnp.minimum, [products[:, i] + added[:, i] for i in range(group_rows)])
+    return functools.reduce(jnp.minimum, [grouped[:, i] + added[:, i] for i in range(group_rows)]), products
 
 
 @functools.partial(jax.jit, static_argnames=("group_rows", "near"))
