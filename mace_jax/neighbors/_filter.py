@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mace_jax._types import FloatArray
 from mace_jax.neighbors._base import IntArray
-from mace_jax.neighbors._pairs import row_chunks, squared_threshold, widened
+from mace_jax.neighbors._pairs import row_chunks, rows_at, squared_threshold, widened
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._precision import relative_slack
 
@@ -91,7 +91,7 @@ class Filter:
 
         def fill(part: slice) -> None:
             here = slice(start + part.start, start + part.stop)
-            exact = (array[here] if chosen is None else array[chosen[here]]) - self.center
+            exact = (array[here] if chosen is None else rows_at(array, chosen[here])) - self.center
             exact *= self.scale
             moved[part] = exact
             norms[part] = np.einsum("ij,ij->i", exact, exact)
@@ -105,7 +105,7 @@ class Filter:
         found, center = np.empty(n, array.dtype), self.center.astype(array.dtype)
 
         def measure(part: slice) -> None:
-            rows = array[part] if chosen is None else array[chosen[part]]
+            rows = array[part] if chosen is None else rows_at(array, chosen[part])
             found[part] = np.abs(rows - center).max(axis=1)
 
         in_threads(measure, row_chunks(n, 8 * array.shape[1], _FILL_BYTES))

@@ -29,7 +29,7 @@ class Whole(NamedTuple):
 
     rows: NDArray[Any]  # (m, d)
     weights: NDArray[np.float32]  # (m,) their parts of the bounds
-    scales: NDArray[np.float32] | None  # (m,) what products are to be multiplied by
+    doubled: NDArray[np.float32] | None  # (m,) twice what products are to be multiplied by, where that is not 1
 
 
 class Mapped(NamedTuple):
@@ -75,7 +75,7 @@ class AbstractOperands(abc.ABC):
 
     @abc.abstractmethod
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Some of the rows of ``Whole`` in float32."""
+        """A copy of some of the rows of ``Whole``, which is given up, in float32."""
 
 
 @final
@@ -204,7 +204,7 @@ class Bytes(AbstractOperands):
             return norms - both[tile]
 
         lost = _in_tiles(shorten, block, sizes, n_rows)
-        return Mapped(_tiles(sizes, n_rows, rows, scales, both), Whole(rows, alone, scales), lost)
+        return Mapped(_tiles(sizes, n_rows, rows, scales, both), Whole(rows, alone, 2 * scales), lost)
 
     def queries(self, moved: NDArray[Any], norms: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         """Queries as bytes, and scales."""
@@ -217,7 +217,7 @@ class Bytes(AbstractOperands):
 
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """From bytes that stand for 0 at 128."""
-        return (rows ^ np.uint8(128)).view(np.int8).astype(np.float32)
+        return np.bitwise_xor(rows, 128, out=rows).view(np.int8).astype(np.float32)
 
 
 def _filled(sizes: Tiles, value: float) -> NDArray[np.float32]:

@@ -86,29 +86,32 @@ class TiledScan(AbstractScan):
 
     def _look(self, queries: Queries, query: IntArray, group: IntArray, beyond: FloatArray) -> Candidates:
         """The rows of these pairs (query, group) with bounds up to about ``beyond``."""
-        row_bytes = 4 * self.sizes.group_rows * self.whole.rows.shape[1]
-        parts = row_chunks(len(query), row_bytes, _LOOK_BYTES)
-        looked = [self._rows(queries, query[part], group[part], beyond) for part in parts]
+        size = self.sizes.group_rows
+        share = queries.norms[: queries.n].astype(np.float64) * self.operands.kept_alone
+        highest = np.nextafter((beyond - share).astype(np.float32), np.float32(np.inf))
+        parts = row_chunks(len(query), 4 * size * queries.moved.shape[1], _LOOK_BYTES)
+        looked = [self._rows(queries.moved, query[part], group[part], highest) for part in parts]
         if not looked:
             return Candidates.none(queries.n)._replace(beyond=beyond)
-        of, ids, bounds = (np.concatenate(part) for part in zip(*looked, strict=True))
-        return Candidates(of, ids, bounds, beyond)
+        within = np.concatenate([found + part.start * size for part, (found, _) in zip(parts, looked, strict=True)])
+        pair, place = np.divmod(within, size)
+        row = group.take(pair) * size + place
+        values = np.concatenate([values for _, values in looked])
+        real = row < len(self.ids)
+        if not real.all():
+            pair, row, values = pair[real], row[real], values[real]
+        of = query.take(pair)
+        return Candidates(of, self.ids.take(row), values + share.take(of), beyond)
 
     def _rows(
-        self, queries: Queries, query: IntArray, group: IntArray, beyond: FloatArray
-    ) -> tuple[IntArray, IntArray, FloatArray]:
-        """``_look`` at pairs that fit into memory: queries, ids, bounds."""
-        size, whole, moved = self.sizes.group_rows, self.whole, queries.moved
-        d = moved.shape[1]
-        share = (queries.norms.astype(np.float64) * self.operands.kept_alone)[query]
+        self, moved: NDArray[Any], query: IntArray, group: IntArray, highest: NDArray[np.float32]
+    ) -> tuple[IntArray, NDArray[np.float32]]:
+        """Places among the rows of pairs (query, group) with values up to ``highest (n,)``, and those values."""
+        size, whole, d = self.sizes.group_rows, self.whole, moved.shape[1]
         rows = whole.rows.reshape(-1, size * d).take(group, axis=0).reshape(-1, size, d)
         # A matrix product, as for the minima: the slack of the filter is proven for its rounding.
         products = np.matmul(self.operands.widened(rows), moved.take(query, axis=0)[:, :, None])[:, :, 0]
-        products *= 2.0 if whole.scales is None else 2.0 * whole.scales.reshape(-1, size).take(group, axis=0)
+        products *= 2.0 if whole.doubled is None else whole.doubled.reshape(-1, size).take(group, axis=0)
         values = np.subtract(whole.weights.reshape(-1, size).take(group, axis=0), products, out=products)
-        highest = np.nextafter((beyond[query] - share).astype(np.float32), np.float32(np.inf))
-        pair, place = np.nonzero(values <= highest[:, None])
-        row = group[pair] * size + place
-        real = row < len(self.ids)
-        pair, place, row = pair[real], place[real], row[real]
-        return query[pair], self.ids[row], values[pair, place] + share[pair]
+        found = np.flatnonzero(values <= highest.take(query)[:, None])
+        return found, values.ravel().take(found)

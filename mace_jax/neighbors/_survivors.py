@@ -14,7 +14,7 @@ GROUP_LIMIT = 1 << _GROUP_BITS
 """Groups that one stream may number."""
 QUERY_LIMIT = 1 << (64 - _GROUP_BITS - _VALUE_BITS)
 """Queries that one stream may serve."""
-_SIGN = np.uint32(1 << 31)
+_SIGN = np.int32(-(1 << 31))
 _FEWEST = 8
 
 
@@ -57,19 +57,20 @@ class Survivors:
             self._lower(np.partition(lists, self._k - 1, axis=1)[:, self._k - 1] + self._margin, slice(None))
         found = np.flatnonzero(values < self._limit)
         if len(found):
-            self._found.append((found, values.ravel()[found], first_group))
+            self._found.append((found, values.ravel().take(found), first_group))
             self._waiting += len(found)
         if self._waiting > self._n * max(_FEWEST, self._k):
             self._settle()
 
     def _new_keys(self) -> NDArray[np.uint64]:
-        places = np.concatenate([first * self._width + found for found, _, first in self._found])
-        group, query = np.divmod(places, self._width)
-        key = query.astype(np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
-        values = np.concatenate([values for _, values, _ in self._found]) + np.float32(0)  # no -0.0
-        key |= _ordered(values) << np.uint64(_GROUP_BITS)
-        key |= group.astype(np.uint64)
-        return key
+        places = np.concatenate([found + first * self._width for found, _, first in self._found])
+        group = places // self._width
+        key = places - group * self._width  # the query
+        key <<= _VALUE_BITS
+        key |= _ordered(np.concatenate([values for _, values, _ in self._found]) + np.float32(0))  # no -0.0
+        key <<= _GROUP_BITS
+        key |= group
+        return key.view(np.uint64)
 
     def _lower(self, values: NDArray[np.float32], where: slice | NDArray[np.intp]) -> None:
         """Limits that let equal values pass."""
@@ -89,10 +90,11 @@ class Survivors:
         full = np.flatnonzero(counts >= self._most)
         last = _values(keys[starts[full] + self._most - 1])
         self._limit[full] = np.minimum(self._limit[full], last)
-        highest = queries | (_ordered(self._limit[: self._n]) << np.uint64(_GROUP_BITS)) | np.uint64(GROUP_LIMIT - 1)
+        highest = (_ordered(self._limit[: self._n]).astype(np.uint64) << np.uint64(_GROUP_BITS)) + np.uint64(GROUP_LIMIT - 1)
+        highest |= queries
         stay = np.minimum(np.searchsorted(keys, highest, side="right") - starts[:-1], self._most)
         ends = np.cumsum(stay)
-        self._keys = keys[np.arange(ends[-1]) + np.repeat(starts[:-1] - (ends - stay), stay)]
+        self._keys = keys.take(np.arange(ends[-1]) + np.repeat(starts[:-1] - (ends - stay), stay))
         self._found, self._waiting = [], 0
 
     def result(self) -> Survived:
@@ -103,12 +105,12 @@ class Survivors:
         return Survived(query, group, self._limit[: self._n])
 
 
-def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Unsigned numbers of 32 bits in the order of the values."""
-    bits = values.view(np.uint32)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN).astype(np.uint64)
+def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Unsigned numbers in the order of the values."""
+    bits = values.view(np.int32)
+    return (bits ^ ((bits >> 31) | _SIGN)).view(np.uint32)  # negative numbers upside down
 
 
 def _values(keys: NDArray[np.uint64]) -> NDArray[np.float32]:
-    bits = (keys >> np.uint64(_GROUP_BITS)).astype(np.uint32)
-    return np.where(bits & _SIGN, bits & ~_SIGN, ~bits).view(np.float32)
+    bits = (keys >> np.uint64(_GROUP_BITS)).astype(np.uint32).view(np.int32)
+    return (bits ^ (~(bits >> 31) | _SIGN)).view(np.float32)
