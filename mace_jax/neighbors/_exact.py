@@ -90,7 +90,9 @@ class ExactBackend(AbstractNeighborBackend):
             part = queries if len(rows) == len(queries) else queries[rows]
             near, ids, proven, done_by = self._filtered(part, reference, chosen, wanted, own, products)
             done = rows[proven]
-            if groups is None:
+            if groups is None and part is queries:
+                squared, indices = near, ids  # rows that are not proven are overwritten below
+            elif groups is None:
                 squared[done], indices[done] = near[proven], ids[proven]
             else:
                 own = None if exclude_ids is None else exclude_ids[done]

@@ -143,7 +143,7 @@ class Halves(AbstractOperands):
         return 2.0
 
     def reference(self, sizes: Tiles, block: Block, n_rows: int) -> Mapped:
-        """Rows in bfloat16, for ranking as their bits, and shares."""
+        """Rows in bfloat16, for ranking as their bits, which NumPy moves faster, and shares."""
         rows = _padded(block, sizes, n_rows, jnp.bfloat16)
         both, alone = (_filled(sizes, np.inf) for _ in range(2))
 
@@ -165,8 +165,8 @@ class Halves(AbstractOperands):
         return group_minima(queries, *tile, scratch, group_rows=group_rows)
 
     def widened(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """From the upper halves of the bits of float32."""
-        return np.left_shift(rows, 16, dtype=np.uint32).view(np.float32)
+        """From their bits."""
+        return rows.view(jnp.bfloat16).astype(np.float32)
 
 
 @final
@@ -236,7 +236,7 @@ def _padded(block: Block, sizes: Tiles, n_rows: int, dtype: Any) -> NDArray[Any]
 
 def _tiles(sizes: Tiles, n_rows: int, *arrays: NDArray[Any]) -> tuple[tuple[Any, ...], ...]:
     parts = [slice(start, start + sizes.tile_rows) for start in range(0, n_rows, sizes.tile_rows)]
-    return tuple(tuple(jax.device_put(array[part]) for array in arrays) for part in parts)
+    return jax.device_put(tuple(tuple(array[part] for array in arrays) for part in parts))
 
 
 def _in_tiles(

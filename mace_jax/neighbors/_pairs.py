@@ -41,7 +41,9 @@ def squared_distances(queries: FloatArray, reference: FloatArray, rows: IntArray
     """
     result = np.empty(len(rows))
     for part in row_chunks(len(rows), 8 * queries.shape[1], _MEASURED_BYTES):
-        result[part] = _summed(np.subtract(rows_at(reference, ids[part]), rows_at(queries, rows[part]), dtype=np.float64))
+        result[part] = _summed(
+            np.subtract(rows_at(reference, ids[part]), rows_at(queries, rows[part]), dtype=np.float64)
+        )
     return result
 
 

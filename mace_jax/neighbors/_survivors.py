@@ -45,6 +45,7 @@ class Survivors:
         self._n, self._width, self._k, self._most, self._margin = len(margin), width, k, most, margin
         self._limit = np.full(width, -np.inf, np.float32)
         self._limit[: self._n] = limit
+        self._queries = np.arange(self._n, dtype=np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
         self._keys = np.empty(0, np.uint64)
         self._found: list[tuple[NDArray[np.intp], NDArray[np.float32], int]] = []  # places, values, first group
         self._waiting, self._started = 0, False
@@ -53,8 +54,10 @@ class Survivors:
         """A block ``(groups, width)`` whose first row is group ``first_group``; infinite values never enter."""
         if not self._started and len(values) >= self._k:
             self._started = True
-            lists = np.ascontiguousarray(values[:, : self._n].T)  # faster to select from than the view
-            self._lower(np.partition(lists, self._k - 1, axis=1)[:, self._k - 1] + self._margin, slice(None))
+            lists = values[:, : self._n].T.copy()  # contiguous
+            lists.partition(self._k - 1, axis=1)
+            limit = self._limit[: self._n]
+            np.minimum(limit, _past(lists[:, self._k - 1] + self._margin), out=limit)
         found = np.flatnonzero(values < self._limit)
         if len(found):
             self._found.append((found, values.ravel().take(found), first_group))
@@ -72,27 +75,21 @@ class Survivors:
         key |= group
         return key.view(np.uint64)
 
-    def _lower(self, values: NDArray[np.float32], where: slice | NDArray[np.intp]) -> None:
-        """Limits that let equal values pass."""
-        self._limit[: self._n][where] = np.minimum(
-            self._limit[: self._n][where], np.nextafter(values, np.float32(np.inf))
-        )
-
     def _settle(self) -> None:
         """Keys in order; lowers the limits and drops what is above."""
-        keys = np.concatenate([self._keys, self._new_keys()]) if self._found else self._keys
+        n, keys = self._n, np.concatenate([self._keys, self._new_keys()]) if self._found else self._keys
         keys.sort()
-        queries = np.arange(self._n, dtype=np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
-        starts = np.append(np.searchsorted(keys, queries), len(keys))
-        counts = np.diff(starts)
+        starts = np.append(keys.searchsorted(self._queries), len(keys))
+        counts, limit = starts[1:] - starts[:-1], self._limit[:n]
         enough = np.flatnonzero(counts >= self._k)
-        self._lower(_values(keys[starts[enough] + self._k - 1]) + self._margin[enough], enough)
+        kth = _values(keys.take(starts.take(enough) + (self._k - 1)))
+        limit[enough] = np.minimum(limit.take(enough), _past(kth + self._margin.take(enough)))
         full = np.flatnonzero(counts >= self._most)
-        last = _values(keys[starts[full] + self._most - 1])
-        self._limit[full] = np.minimum(self._limit[full], last)
-        highest = (_ordered(self._limit[: self._n]).astype(np.uint64) << np.uint64(_GROUP_BITS)) + np.uint64(GROUP_LIMIT - 1)
-        highest |= queries
-        stay = np.minimum(np.searchsorted(keys, highest, side="right") - starts[:-1], self._most)
+        limit[full] = np.minimum(limit.take(full), _values(keys.take(starts.take(full) + (self._most - 1))))
+        highest = _ordered(limit).astype(np.uint64) << np.uint64(_GROUP_BITS)
+        highest |= self._queries
+        highest |= np.uint64(GROUP_LIMIT - 1)
+        stay = np.minimum(keys.searchsorted(highest, side="right") - starts[:-1], self._most)
         ends = np.cumsum(stay)
         self._keys = keys.take(np.arange(ends[-1]) + np.repeat(starts[:-1] - (ends - stay), stay))
         self._found, self._waiting = [], 0
@@ -103,6 +100,11 @@ class Survivors:
         query = (self._keys >> np.uint64(_VALUE_BITS + _GROUP_BITS)).astype(np.intp)
         group = (self._keys & np.uint64(GROUP_LIMIT - 1)).astype(np.intp)
         return Survived(query, group, self._limit[: self._n])
+
+
+def _past(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Limits that let equal values pass."""
+    return np.nextafter(values, np.float32(np.inf))
 
 
 def _ordered(values: NDArray[np.float32]) -> NDArray[np.uint32]:
