@@ -136,15 +136,20 @@ def _kind(array: NDArray[Any]) -> str:
         return "date" if array.dtype.kind == "M" else "duration"
     if array.dtype.kind != "O":
         return "label"
-    kinds = {_kind_of_value(value) for value in array.tolist() if not _is_missing(value)}
+    values = array.tolist()
+
+    def present(one: type) -> Any:
+        """A value of this type that is not missing, if there is one."""
+        return next((value for value in values if type(value) is one and not _is_missing(value)), None)
+
+    # The type of a value tells its kind.
+    kinds = {_kind_of_value(value) for value in map(present, set(map(type, values))) if value is not None}
     if not kinds:
         return "unknown"
     return kinds.pop() if len(kinds) == 1 else "label"
 
 
 def _kind_of_value(value: Any) -> str:
-    if isinstance(value, str):
-        return "label"
     if _is_number(value):
         return "number"
     if isinstance(value, datetime.datetime | np.datetime64):
