@@ -10,6 +10,7 @@ import numpy as np
 from jax.core import Tracer
 
 __all__ = [
+    "MAX_QUERY_TILE",
     "TILE_BYTES",
     "Rows",
     "bucket",
@@ -42,14 +43,19 @@ def candidate_bucket(k: int) -> int:
 
 
 def tile_sizes(
-    n_queries: int, n_reference: int, d: int, itemsize: int, tile_bytes: int = TILE_BYTES
+    n_queries: int,
+    n_reference: int,
+    d: int,
+    itemsize: int,
+    tile_bytes: int = TILE_BYTES,
+    most_queries: int = MAX_QUERY_TILE,
 ) -> tuple[int, int, int]:
     """``(query_rows, tile_rows, block_rows)``: all powers of two; ``block_rows`` is a multiple of ``tile_rows``.
 
     One distance tile holds ``query_rows * tile_rows * itemsize <= tile_bytes`` (down to 8 x 8), and one block of the
     reference at most 64 MiB and 131072 rows.
     """
-    query_rows = min(bucket(n_queries), MAX_QUERY_TILE)
+    query_rows = min(bucket(n_queries), most_queries)
     while query_rows > 8 and query_rows * query_rows * itemsize > tile_bytes:
         query_rows //= 2
     tile_rows = max(8, bucket(tile_bytes // (itemsize * query_rows) + 1) // 2)

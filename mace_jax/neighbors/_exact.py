@@ -20,7 +20,7 @@ from mace_jax.neighbors._refine import Refinement
 from mace_jax.neighbors._scan import AbstractScan, Candidates, Queries, Tiles, precision_context
 from mace_jax.neighbors._survivors import GROUP_LIMIT
 from mace_jax.neighbors._threads import in_threads, processors
-from mace_jax_kernels._tiling import TILE_BYTES, bucket, pad_rows, resident_size, tile_sizes
+from mace_jax_kernels._tiling import MAX_QUERY_TILE, TILE_BYTES, bucket, pad_rows, resident_size, tile_sizes
 from mace_jax_kernels.radius_count import count_groups
 
 __all__ = ["ExactBackend"]
@@ -29,9 +29,10 @@ _BORDERLINE = 64
 _GROUP_ROWS = 16
 _COUNT_ROWS = 256
 _NARROW, _WIDE, _VERY_WIDE, _LONG = 32, 256, 512, 48
+_MANY = 1 << 14
 _PRODUCTS = ("short", "float32", "float64")
 _ENOUGH = 0.8
-"""Share of the first queries that short products must prove; otherwise float32 takes over."""
+"""Share of the queries of a trial that short products must prove, or others take over, and a reach must hold for."""
 _SLICE_BYTES = 2 << 20
 _CHUNK_ROWS = 1 << 17
 _RESIDENT_BYTES = 384 << 20
@@ -72,12 +73,23 @@ class ExactBackend(AbstractNeighborBackend):
         return "exact"
 
     def search(
-        self, queries: FloatArray, reference: FloatArray, k: int, *, exclude_ids: IntArray | None = None
+        self,
+        queries: FloatArray,
+        reference: FloatArray,
+        k: int,
+        *,
+        exclude_ids: IntArray | None = None,
+        reach: FloatArray | None = None,
     ) -> Neighbors:
-        """The ``k`` nearest rows per query, all proven."""
+        """The ``k`` nearest rows per query, all proven.
+
+        ``reach (n,)`` are squared distances below which they probably lie: on CPUs fewer rows are looked at where they
+        do, and a query is searched again where they do not.
+        """
         groups = group_rows(reference)
         chosen = None if groups is None else groups.first
         excluded = exclude_ids if groups is None else None  # otherwise left out when groups are expanded
+        reach = reach if groups is None else None  # it counts every copy
         wanted = k if groups is None else groups.wanted(k, exclude_ids)
         squared = np.empty((len(queries), k))
         indices = np.empty((len(queries), k), dtype=np.int64)
@@ -88,7 +100,8 @@ class ExactBackend(AbstractNeighborBackend):
                 continue  # short products proved too little and were given up
             own = None if excluded is None else excluded[rows]
             part = queries if len(rows) == len(queries) else queries[rows]
-            near, ids, proven, done_by = self._filtered(part, reference, chosen, wanted, own, products)
+            near, ids, proven, done_by = self._filtered(part, reference, chosen, wanted, own, products, reach)
+            reach = None
             done = rows[proven]
             if groups is None and part is queries:
                 squared, indices = near, ids  # rows that are not proven are overwritten below
@@ -104,7 +117,7 @@ class ExactBackend(AbstractNeighborBackend):
         squared[rows], indices[rows] = direct_nearest(queries[rows], reference, k, own)
         return make_neighbors(squared, indices, self.name)
 
-    def _filtered(self, queries, reference, chosen, k, excluded, products):
+    def _filtered(self, queries, reference, chosen, k, excluded, products, reach):
         """``(squared distances, ids among chosen rows, proven, products)``; the last are those that were used."""
         n, d = queries.shape
         dtype = np.float64 if products == "float64" else np.float32
@@ -119,29 +132,32 @@ class ExactBackend(AbstractNeighborBackend):
         refine = Refinement(filtered, reference, chosen, k)
         # Records of a size stand together: they then share a scale, and the nearest ones come early.
         by_size = kinds[0] != "float32"
-        order = np.argsort(filtered.sizes(queries, None)) if by_size else np.arange(n)
+        order = filtered.by_size(queries, None) if by_size else np.arange(n)
         so_far: dict[int, Candidates] = {}
         squared = np.empty((n, k))
         nearest = np.empty((n, k), dtype=np.int64)
         proven = np.empty(n, dtype=bool)
 
-        def search(part: slice, stop: int, piece: AbstractScan) -> None:
+        def search(part: slice, order: IntArray, beyond: FloatArray, stop: int, piece: AbstractScan) -> None:
+            rows = order[part]
             moved, norms = filtered.block(queries, order, part.start, part.stop, tiles.query_rows)
-            before = so_far.pop(part.start, None) or Candidates.none(part.stop - part.start)
-            found = piece.search(Queries(moved, norms, part.stop - part.start), wanted, before)
+            before = so_far.pop(part.start, None) or Candidates.none(beyond[rows])
+            found = piece.search(Queries(moved, norms, len(rows)), wanted, before)
             if stop < m:
                 so_far[part.start] = found
                 return
-            rows = order[part]
             own = None if excluded is None else excluded[rows]
             squared[rows], nearest[rows], proven[rows] = refine(queries[rows], found, own)
 
         parts = row_chunks(n, 1, tiles.query_rows)
+        anywhere = beyond = np.full(n, np.inf)
+        if reach is not None and by_size and tiles.piece_rows >= m:
+            beyond = reach * filtered.scale * filtered.scale
         for start in range(0, m, tiles.piece_rows):
             stop = min(start + tiles.piece_rows, m)
             ids = np.arange(start, stop)
             if by_size:
-                ids = ids[np.argsort(filtered.sizes(reference, ids if chosen is None else chosen[ids]))]
+                ids = ids[filtered.by_size(reference, ids if chosen is None else chosen[ids])]
             if chosen is None and not by_size:
                 block = functools.partial(filtered.block, reference[start:stop], None)
             else:
@@ -152,12 +168,19 @@ class ExactBackend(AbstractNeighborBackend):
                 piece = prepared(products, filtered, tiles, block, ids)
                 if tiles.piece_rows < m or products == kinds[-1]:
                     break
-                trial = parts[: processors()]
-                _each(functools.partial(search, stop=stop, piece=piece), trial)
-                if proven[order[: trial[-1].stop]].mean() >= _ENOUGH:
-                    todo = parts[len(trial) :]
+                trial = parts[:: -(-len(parts) // processors())]
+                _each(functools.partial(search, order=order, beyond=anywhere, stop=stop, piece=piece), trial)
+                rows = np.concatenate([order[part] for part in trial])
+                if proven[rows].mean() >= _ENOUGH:
+                    if reach is not None and (squared[rows, -1] < reach[rows]).mean() < _ENOUGH:
+                        beyond = anywhere
+                    todo = [part for part in parts if part not in trial]
                     break
-            _each(functools.partial(search, stop=stop, piece=piece), todo)
+            _each(functools.partial(search, order=order, beyond=beyond, stop=stop, piece=piece), todo)
+            if beyond is not anywhere:
+                missed = order[~proven[order]]
+                work = functools.partial(search, order=missed, beyond=anywhere, stop=stop, piece=piece)
+                _each(work, row_chunks(len(missed), 1, tiles.query_rows))
         return squared, nearest, proven, products
 
     def count_within(self, queries: FloatArray, reference: FloatArray, radius: FloatArray) -> IntArray:
@@ -229,7 +252,9 @@ class ExactBackend(AbstractNeighborBackend):
         itemsize = 8 if products == "float64" else 4
         of_bytes = products == "bytes"
         tile_bytes = self.tile_bytes // (2 if d <= _NARROW or of_bytes else 4)
-        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, tile_bytes)
+        # Where products take little time, so that calls take their share of it, fewer and larger ones.
+        most_queries = 2 * MAX_QUERY_TILE if k and d <= _NARROW and n >= _MANY else MAX_QUERY_TILE
+        query_rows, tile_rows, block_rows = tile_sizes(n, m, d, itemsize, tile_bytes, most_queries)
         resident = resident_size(m) * d * itemsize <= _RESIDENT_BYTES
         piece_rows = resident_size(m) if resident else block_rows
         power = piece_rows & -piece_rows

@@ -99,17 +99,18 @@ class Filter:
         in_threads(fill, row_chunks(stop - start, 24 * array.shape[1], _FILL_BYTES), None if in_parallel else 1)
         return moved, norms
 
-    def sizes(self, array: FloatArray, chosen: IntArray | None) -> FloatArray:
-        """About the largest distance of an entry of each row (of the chosen ones) from the center."""
+    def by_size(self, array: FloatArray, chosen: IntArray | None) -> IntArray:
+        """The rows (the chosen ones) in order of the largest distance of an entry from the center, or nearly so."""
         n = len(array) if chosen is None else len(chosen)
-        found, center = np.empty(n, array.dtype), self.center.astype(array.dtype)
+        found, center = np.empty(n, np.int32), self.center.astype(array.dtype)
 
         def measure(part: slice) -> None:
-            rows = array[part] if chosen is None else rows_at(array, chosen[part])
-            found[part] = np.abs(rows - center).max(axis=1)
+            rows = (array[part] if chosen is None else rows_at(array, chosen[part])) - center
+            bits = np.abs(rows, out=rows).view(f"i{rows.itemsize}")  # in the order of the sizes, and compared faster
+            found[part] = bits.max(axis=1) >> (8 * rows.itemsize - 32)
 
         in_threads(measure, row_chunks(n, 8 * array.shape[1], _FILL_BYTES))
-        return found
+        return np.argsort(found)
 
     def proves(self, bounds: NDArray[Any], squared: FloatArray) -> NDArray[np.bool_]:
         """Whether lists that left out only rows with at least these bounds hold all rows up to ``squared``."""

@@ -140,7 +140,7 @@ class Halves(AbstractOperands):
     @property
     def room(self) -> float:
         """Much: so little is lost that few rows lie between."""
-        return 2.0
+        return 1.5
 
     def reference(self, sizes: Tiles, block: Block, n_rows: int) -> Mapped:
         """Rows in bfloat16, for ranking as their bits, which NumPy moves faster, and shares."""

@@ -11,8 +11,11 @@ from mace_jax._types import FloatArray, pytree
 from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors
 from mace_jax.neighbors._blocks import checked_records
 from mace_jax.neighbors._choose import resolve
+from mace_jax.neighbors._exact import ExactBackend
 
 __all__ = ["PairedNeighbors", "paired_knn"]
+
+_FEWEST, _DEVIATIONS = 8, 5.0
 
 
 class _Sample(Protocol):
@@ -80,7 +83,28 @@ def paired_knn(sample: _Sample, k_max: int, *, backend: str | AbstractNeighborBa
     row = np.arange(n + m)
     among_members = resolve(backend, n + m, n, pooled.shape[1], k_max)
     among_nonmembers = resolve(backend, n + m, m, pooled.shape[1], k_max)
-    return PairedNeighbors(
-        among_members.search(pooled, members, k_max, exclude_ids=np.where(row < n, row, -1)),
-        among_nonmembers.search(pooled, nonmembers, k_max, exclude_ids=np.where(row < n, -1, row - n)),
-    )
+    own = np.where(row < n, row, -1), np.where(row < n, -1, row - n)
+    to_members = among_members.search(pooled, members, k_max, exclude_ids=own[0])
+    if isinstance(among_nonmembers, ExactBackend) and k_max >= _FEWEST:
+        reach = _reach(to_members.squared_distances, m / n)
+        return PairedNeighbors(
+            to_members, among_nonmembers.search(pooled, nonmembers, k_max, exclude_ids=own[1], reach=reach)
+        )
+    return PairedNeighbors(to_members, among_nonmembers.search(pooled, nonmembers, k_max, exclude_ids=own[1]))
+
+
+def _reach(squared: FloatArray, ratio: float) -> FloatArray:
+    """Squared distances within which ``k`` rows most probably lie of ``ratio`` times as many rows, spread alike.
+
+    ``squared (n, k)`` are those of the nearest. Counts grow by a power of the radius, which each list itself tells, or
+    by the median power where that is slower: the distance goes to where ``k`` and five standard deviations are due.
+    """
+    k = squared.shape[1]
+    due = max(1.0, (k + _DEVIATIONS * np.sqrt(k)) / (k * ratio))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        power = np.log(squared[:, -1] / squared[:, k // 2 - 1]) / np.log(k / (k // 2))
+    known = np.isfinite(power)
+    reach = np.full(len(squared), np.inf)
+    if known.any():
+        reach[known] = squared[known, -1] * due ** np.maximum(power[known], np.median(power[known]))
+    return reach

@@ -55,10 +55,10 @@ class Candidates(NamedTuple):
     beyond: FloatArray  # (n,) every row that is not listed has a bound of at least this
 
     @classmethod
-    def none(cls, n: int) -> Candidates:
-        """Before the first piece."""
+    def none(cls, beyond: FloatArray) -> Candidates:
+        """Before the first piece; nothing is looked for at ``beyond (n,)`` or more."""
         nothing = np.empty(0, np.int64)
-        return cls(nothing, nothing, np.empty(0), np.full(n, np.inf))
+        return cls(nothing, nothing, np.empty(0), beyond)
 
     def and_later(self, other: Candidates) -> Candidates:
         """These, and those among rows that come later."""

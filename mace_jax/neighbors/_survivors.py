@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 __all__ = ["GROUP_LIMIT", "QUERY_LIMIT", "Survivors", "Survived"]
 
-_GROUP_BITS, _VALUE_BITS = 23, 32
+_GROUP_BITS, _VALUE_BITS = 22, 32
 GROUP_LIMIT = 1 << _GROUP_BITS
 """Groups that one stream may number."""
 QUERY_LIMIT = 1 << (64 - _GROUP_BITS - _VALUE_BITS)
 """Queries that one stream may serve."""
 _SIGN = np.int32(-(1 << 31))
-_FEWEST = 8
+_FEWEST = 32
 
 
 class Survived(NamedTuple):
@@ -48,7 +48,7 @@ class Survivors:
         self._queries = np.arange(self._n, dtype=np.uint64) << np.uint64(_VALUE_BITS + _GROUP_BITS)
         self._keys = np.empty(0, np.uint64)
         self._found: list[tuple[NDArray[np.intp], NDArray[np.float32], int]] = []  # places, values, first group
-        self._waiting, self._started = 0, False
+        self._waiting, self._started = 0, bool(np.isfinite(limit).all())
 
     def add(self, values: NDArray[np.float32], first_group: int) -> None:
         """A block ``(groups, width)`` whose first row is group ``first_group``; infinite values never enter."""
@@ -62,7 +62,7 @@ class Survivors:
         if len(found):
             self._found.append((found, values.ravel().take(found), first_group))
             self._waiting += len(found)
-        if self._waiting > self._n * max(_FEWEST, self._k):
+        if self._waiting > self._n * max(_FEWEST, 2 * self._k):
             self._settle()
 
     def _new_keys(self) -> NDArray[np.uint64]:

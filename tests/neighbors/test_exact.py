@@ -9,6 +9,7 @@ from mace_jax.neighbors import ExactBackend, _exact, _products, knn, radius_coun
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import squared_threshold
+from mace_jax.neighbors._scan import Candidates
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels.knn import (
     byte_minima,
@@ -280,6 +281,29 @@ def test_short_products_in_pieces(monkeypatch, rng, short):
     monkeypatch.setattr(_exact, "_RESIDENT_BYTES", 0)
     rows = rng.standard_normal((230, 16))
     assert_oracle(rows[:50], rows, 6)
+
+
+@SHORT
+def test_any_reach_gives_the_same_lists(monkeypatch, rng, short):
+    monkeypatch.setattr(_exact, "short_products", lambda d: (short,))
+    scans = []
+    original = Candidates.none.__func__
+    monkeypatch.setattr(
+        Candidates, "none", classmethod(lambda cls, beyond: scans.append(beyond) or original(cls, beyond))
+    )
+    reference = rng.standard_normal((3000, 48))
+    queries, own = reference[:1500], np.where(np.arange(1500) % 2, np.arange(1500), -1)
+    squared, ids = nearest(queries, reference, 9, own)
+    monkeypatch.setattr(_exact, "processors", lambda: 1)
+    kth = squared[:, -1]
+    mixed = np.where(np.arange(1500) % 8, 1.1 * kth, 0.9 * kth)
+    # Of three blocks one is the trial; what a reach misses is searched again, or it is given up after the trial.
+    for reach, blocks, limited in ((1.1 * kth, 3, 2), (np.full(1500, np.inf), 3, 0), (0.9 * kth, 3, 0), (mixed, 4, 2)):
+        scans.clear()
+        found = ExactBackend().search(queries, reference, 9, exclude_ids=own, reach=reach)
+        np.testing.assert_array_equal(found.squared_distances, squared)
+        np.testing.assert_array_equal(found.indices, ids)
+        assert len(scans) == blocks and sum(bool(np.isfinite(beyond).any()) for beyond in scans) == limited
 
 
 def test_compiled_selection_serves_accelerators_with_the_same_lists(monkeypatch, rng):
