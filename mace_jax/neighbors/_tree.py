@@ -27,7 +27,7 @@ from mace_jax.neighbors._threads import in_threads, processors
 __all__ = ["TreeBackend"]
 
 _QUERY_ROWS = 4096
-_LEAF_ROWS = 16
+_LEAF_ROWS = 32
 _CHUNK_BYTES = 32 << 20
 
 
