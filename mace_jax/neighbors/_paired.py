@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,8 +49,9 @@ class PairedNeighbors:
 def paired_knn(sample: _Sample, k_max: int, *, backend: str | AbstractNeighborBackend = "auto") -> PairedNeighbors:
     """The ``k_max`` nearest members and the ``k_max`` nearest nonmembers of every row of a sample.
 
-    One search per label, each of its rows against all pooled ones, so no pair of rows is looked at twice; every smaller
-    ``k`` is a prefix. A row is left out of its own list by its id: other rows equal to it stay.
+    One search per label, each of its rows against all pooled ones, so no pair of rows is looked at twice; distances to
+    members tell the second how far to look first. Every smaller ``k`` is a prefix. A row is left out of its own list
+    by its id: other rows equal to it stay.
 
     Args:
         sample: Anything with ``members (n, d)`` and ``nonmembers (m, d)``.
@@ -83,14 +85,11 @@ def paired_knn(sample: _Sample, k_max: int, *, backend: str | AbstractNeighborBa
     row = np.arange(n + m)
     among_members = resolve(backend, n + m, n, pooled.shape[1], k_max)
     among_nonmembers = resolve(backend, n + m, m, pooled.shape[1], k_max)
-    own = np.where(row < n, row, -1), np.where(row < n, -1, row - n)
-    to_members = among_members.search(pooled, members, k_max, exclude_ids=own[0])
+    to_members = among_members.search(pooled, members, k_max, exclude_ids=np.where(row < n, row, -1))
+    search = among_nonmembers.search
     if isinstance(among_nonmembers, ExactBackend) and k_max >= _FEWEST:
-        reach = _reach(to_members.squared_distances, m / n)
-        return PairedNeighbors(
-            to_members, among_nonmembers.search(pooled, nonmembers, k_max, exclude_ids=own[1], reach=reach)
-        )
-    return PairedNeighbors(to_members, among_nonmembers.search(pooled, nonmembers, k_max, exclude_ids=own[1]))
+        search = functools.partial(among_nonmembers.search, reach=_reach(to_members.squared_distances, m / n))
+    return PairedNeighbors(to_members, search(pooled, nonmembers, k_max, exclude_ids=np.where(row < n, -1, row - n)))
 
 
 def _reach(squared: FloatArray, ratio: float) -> FloatArray:
