@@ -152,7 +152,8 @@ class ExactBackend(AbstractNeighborBackend):
         parts = row_chunks(n, 1, tiles.query_rows)
         anywhere = beyond = np.full(n, np.inf)
         if reach is not None and by_size and tiles.piece_rows >= m:
-            beyond = reach * filtered.scale * filtered.scale
+            with np.errstate(over="ignore"):
+                beyond = reach * filtered.scale * filtered.scale
         for start in range(0, m, tiles.piece_rows):
             stop = min(start + tiles.piece_rows, m)
             ids = np.arange(start, stop)

@@ -100,10 +100,10 @@ def _reach(squared: FloatArray, ratio: float) -> FloatArray:
     """
     k = squared.shape[1]
     due = max(1.0, (k + _DEVIATIONS * np.sqrt(k)) / (k * ratio))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        power = np.log(squared[:, -1] / squared[:, k // 2 - 1]) / np.log(k / (k // 2))
-    known = np.isfinite(power)
     reach = np.full(len(squared), np.inf)
-    if known.any():
-        reach[known] = squared[known, -1] * due ** np.maximum(power[known], np.median(power[known]))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        power = np.log(squared[:, -1] / squared[:, k // 2 - 1]) / np.log(k / (k // 2))
+        known = np.isfinite(power)
+        if known.any():
+            reach[known] = squared[known, -1] * due ** np.maximum(power[known], np.median(power[known]))
     return reach

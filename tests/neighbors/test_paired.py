@@ -65,3 +65,4 @@ def test_the_reach_holds_for_nearly_all_and_is_not_far(rng, d, ratio):
 
 def test_nothing_is_reached_for_where_all_near_rows_are_copies():
     assert np.isinf(_reach(np.zeros((3, 8)), 1.0)).all()
+    assert np.isinf(_reach(np.geomspace(1e-290, 1e290, 8)[None], 1e-6)).all()
