@@ -21,7 +21,7 @@ from mace_jax_kernels.sorted_window import merge_arms
 __all__ = ["SortedBackend"]
 
 _CHUNK_BYTES = 32 << 20
-_MERGE_ROWS = 1 << 14
+_MERGE_ROWS = 1 << 13
 _MERGE_BYTES = 16 << 20
 _FLUSHED = 1e-300
 
