@@ -14,6 +14,7 @@ __all__ = [
     "DecodesNoise",
     "DiscriminatorScores",
     "FloatArray",
+    "IntArray",
     "ProgressBar",
     "ReconstructionErrors",
     "SamplesRecords",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 Seed = int | jax.Array
 """A non-negative integer or a JAX key (``jax.random.key(0)`` or ``jax.random.PRNGKey(0)``)."""
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mace_jax import _validate
-from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors
+from mace_jax._types import IntArray
+from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors
 from mace_jax.neighbors._blocks import checked_records
 from mace_jax.neighbors._choose import resolve
 from mace_jax.neighbors._stream import count_mapped, knn_mapped

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mace_jax._status import Status
-from mace_jax._types import FloatArray, pytree, static_field
+from mace_jax._types import FloatArray, IntArray, pytree, static_field
+from mace_jax.neighbors._pairs import row_chunks
+from mace_jax.neighbors._threads import in_threads
 
-__all__ = ["AbstractNeighborBackend", "IntArray", "Neighbors", "make_neighbors"]
+__all__ = ["AbstractNeighborBackend", "Neighbors", "make_neighbors"]
 
-IntArray = NDArray[np.int64]
+_ROOT_BYTES = 2 << 20
+"""Roots taken at a time, on all processors: getting the memory for them takes the time."""
 
 
 @pytree
@@ -37,7 +40,13 @@ class Neighbors:
     @property
     def distances(self) -> FloatArray:
         """Euclidean distances ``(n, k)``, in the units of the features."""
-        return np.sqrt(self.squared_distances)
+        squared = np.asarray(self.squared_distances)
+        result = np.empty_like(squared)
+        in_threads(
+            lambda part: np.sqrt(squared[part], out=result[part]),
+            row_chunks(len(squared), squared[:1].nbytes, _ROOT_BYTES),
+        )
+        return result
 
     def __repr__(self) -> str:
         return f"Neighbors(shape={np.shape(self.indices)}, backend={self.backend!r}, status={self.status})"

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mace_jax import _validate
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._pairs import nearest_of, row_chunks
 
 __all__ = ["BLOCK_BYTES", "Rows", "TopK", "checked_records", "nearest_in_blocks"]

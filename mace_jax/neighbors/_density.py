@@ -9,8 +9,7 @@ import jax
 import numpy as np
 
 from mace_jax import _validate
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._blocks import Rows, checked_records
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import row_chunks

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._pairs import nearest_of_ragged, row_chunks, squared_distances, squared_threshold, widened
 from mace_jax.neighbors._threads import in_threads
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._pairs import nearest_of_ragged, row_chunks
 from mace_jax.neighbors._threads import in_threads
 

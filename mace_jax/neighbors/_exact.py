@@ -9,8 +9,8 @@ from typing import ClassVar, cast, final
 import jax
 import numpy as np
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
+from mace_jax._types import FloatArray, IntArray
+from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors, make_neighbors
 from mace_jax.neighbors._direct import direct_counts, direct_nearest
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._filter import Filter

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mace_jax import _random, _validate
 from mace_jax._optional import require
-from mace_jax._types import FloatArray, pytree, static_field
-from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
+from mace_jax._types import FloatArray, IntArray, pytree, static_field
+from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors, make_neighbors
 from mace_jax.neighbors._blocks import Rows, checked_records, nearest_in_blocks
 from mace_jax.neighbors._direct import direct_nearest
 from mace_jax.neighbors._exact import ExactBackend

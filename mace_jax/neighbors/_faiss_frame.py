@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._blocks import Rows, checked_records
 from mace_jax.neighbors._pairs import row_chunks, widened
 

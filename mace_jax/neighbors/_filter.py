@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._pairs import row_chunks, rows_at, squared_threshold, widened
 from mace_jax.neighbors._threads import in_threads
 from mace_jax_kernels._precision import relative_slack

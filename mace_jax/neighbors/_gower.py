@@ -9,8 +9,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._mixed_encode import Column
 
 __all__ = ["Gower", "Measure"]

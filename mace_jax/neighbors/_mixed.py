@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from mace_jax import _validate
 from mace_jax._status import Status
-from mace_jax._types import FloatArray, pytree, static_field
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray, pytree, static_field
 from mace_jax.neighbors._exact import ExactBackend
 from mace_jax.neighbors._gower import Gower, Measure, Term
 from mace_jax.neighbors._mixed_encode import Column, encode

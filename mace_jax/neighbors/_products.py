@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import IntArray
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._operands import Bytes, Floats, Halves
 from mace_jax.neighbors._scan import AbstractScan, Block, Tiles

@@ -7,8 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._pairs import first_of, row_chunks, squared_distances
 from mace_jax.neighbors._scan import Candidates

@@ -11,8 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 
 __all__ = ["AbstractScan", "Block", "Candidates", "Queries", "Tiles", "precision_context"]
 

@@ -8,7 +8,7 @@ from typing import Any, final
 import jax
 import numpy as np
 
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import IntArray
 from mace_jax.neighbors._filter import Filter
 from mace_jax.neighbors._scan import AbstractScan, Block, Candidates, Queries, Tiles, precision_context
 from mace_jax_kernels._tiling import bucket

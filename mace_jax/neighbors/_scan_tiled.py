@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import IntArray
+from mace_jax._types import FloatArray, IntArray
 from mace_jax.neighbors._operands import AbstractOperands, Whole
 from mace_jax.neighbors._pairs import row_chunks
 from mace_jax.neighbors._scan import AbstractScan, Block, Candidates, Queries, Tiles

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
+from mace_jax._types import FloatArray, IntArray
+from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors, make_neighbors
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._pairs import nearest_of, row_chunks, whole_rows
 from mace_jax.neighbors._threads import in_threads

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mace_jax import _validate
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
+from mace_jax._types import FloatArray, IntArray
+from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors, make_neighbors
 from mace_jax.neighbors._blocks import Rows, checked_records, nearest_in_blocks
 from mace_jax.neighbors._choose import resolve
 

@@ -9,8 +9,8 @@ from typing import final
 import numpy as np
 from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]
 
-from mace_jax._types import FloatArray
-from mace_jax.neighbors._base import AbstractNeighborBackend, IntArray, Neighbors, make_neighbors
+from mace_jax._types import FloatArray, IntArray
+from mace_jax.neighbors._base import AbstractNeighborBackend, Neighbors, make_neighbors
 from mace_jax.neighbors._duplicates import group_rows
 from mace_jax.neighbors._pairs import (
     nearest_of,
